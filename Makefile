@@ -1,0 +1,39 @@
+# Everything runs from a virtual environment in .venv that is made when it is missing or pyproject.toml has changed.
+#   make run [PROFILE=profiles/nat_1400B.toml] [ARGS="--set load.rate=300M"]     (as root)
+#   make test    all checks and tests through tox                               (as root)
+#   make lint    formatting, lint rules and types only
+#   make clean   remove the environments, caches and build products (results are kept)
+
+SHELL   := /bin/sh
+PYTHON  ?= python3
+VENV    := .venv
+PROFILE ?= profiles/nat_512B.toml
+ARGS    ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run test lint clean
+
+run: $(VENV)/.installed
+	$(VENV)/bin/harness doctor --warm-cache --quiet
+	$(VENV)/bin/harness run $(PROFILE) $(ARGS)
+
+test: $(VENV)/bin/tox
+	$(VENV)/bin/tox run
+
+lint: $(VENV)/bin/tox
+	$(VENV)/bin/tox run -e dev,lint,type
+
+clean:
+	rm -rf .tox .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info $(VENV)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/bin/tox: $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet "tox>=4.20,<5"
+	touch $@

@@ -1,0 +1,221 @@
+"""The command line: parses arguments, calls one function per command, turns exceptions into exit codes.
+
+Exit codes: 0 success, 1 run failed, 2 usage or invalid profile, 3 a limit breached, 4 this machine lacks something,
+5 clean-up incomplete, 130 interrupted. Heavy modules are imported inside the commands, so that help is instant.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from harness import __version__
+from harness.errors import HarnessError, UsageError
+
+INTERRUPTED = 130
+_JSON_HELP = "Print one JSON document to standard output."
+
+
+class _Later(click.Command):
+    """A group of commands of another module, which is imported when it is used: help of the others stays instant."""
+
+    def __init__(self, name: str, module: str, help: str) -> None:  # noqa: A002
+        super().__init__(name, help=help)
+        self._module = module
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        group: click.Group = getattr(import_module(self._module), str(self.name))
+        return group.make_context(info_name, args, parent=parent, **extra)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
+    """Move stateful network functions while real packets flow through them, and measure what it costs the traffic."""
+    context.obj = {"debug": debug}
+
+
+@cli.command()
+@click.argument("profile", type=click.Path(path_type=Path))
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. load.rate=300M.")
+@click.option("--results", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run directories.")
+@click.option("--dry-run", is_flag=True, help="Print the plan; create nothing, need no privilege.")
+@click.option("--check", is_flag=True, help="Report what provisioning would change; create nothing.")
+@click.option("--diff", is_flag=True, help="Show every difference provisioning finds.")
+@click.option("--keep", is_flag=True, help="Leave the testbed standing; 'harness clean' removes it.")
+@click.option("--json", "as_json", is_flag=True, help=_JSON_HELP)
+def run(
+    profile: Path,
+    overrides: tuple[str, ...],
+    results: Path | None,
+    dry_run: bool,
+    check: bool,
+    diff: bool,
+    keep: bool,
+    as_json: bool,
+) -> int:
+    """Run the experiment of PROFILE: every mode at the same load, side by side.
+
+    load.rate counts both directions through the VNF together; frame sizes include the 42 header bytes.
+    """
+    from harness.plan import describe, make_plan
+    from harness.profile import load_profile
+
+    loaded = load_profile(profile, overrides)
+    plan = make_plan(loaded)
+    if dry_run:
+        if as_json:
+            _print_json({"profile": loaded.document(), "plan": plan.document()})
+        else:
+            for label, text in describe(plan, loaded):
+                click.echo(f"{label:<16} {text}")
+        return 0
+    from harness.provision.facts import gather_facts
+
+    gather_facts().require_testbed()
+    from harness.doctor.cache import ensure_warm
+    from harness.experiment import run_experiment
+    from harness.options import RunOptions
+
+    options = RunOptions(
+        results=results or Path(loaded.record.results),
+        command_line=tuple(sys.argv),
+        profile_text=profile.read_text(encoding="utf-8"),
+        keep=keep,
+        check=check,
+        diff=diff,
+        json=as_json,
+    )
+    if not check:
+        ensure_warm(lambda text: click.echo(text, err=True))
+    result = run_experiment(loaded, plan, options)
+    if as_json:
+        _print_json({"exit_code": result.exit_code, "path": str(result.path), "summary": result.summary})
+    return int(result.exit_code)
+
+
+@cli.command()
+@click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help=_JSON_HELP)
+def show(run_directory: Path, as_json: bool) -> int:
+    """Print the table of a run again, from its run directory alone."""
+    from harness.report.show import show as show_run
+
+    show_run(run_directory, json=as_json)
+    return 0
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help=_JSON_HELP)
+@click.option("--quiet", is_flag=True, help="Print only what is degraded or missing.")
+@click.option("--warm-cache", is_flag=True, help="Compile the packet path first, so that a run starts at once.")
+def doctor(as_json: bool, quiet: bool, warm_cache: bool) -> int:
+    """Say what this machine can and cannot do, and what that means for a profile."""
+    from harness import doctor as examination
+
+    if warm_cache:
+        from harness.doctor.cache import warm_cache as fill_cache
+
+        fill_cache()
+    findings = examination.examine()
+    if as_json:
+        _print_json(examination.document(findings))
+    else:
+        examination.print_findings(findings, quiet=quiet)
+    return examination.exit_code(findings)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help=_JSON_HELP)
+def clean(as_json: bool) -> int:
+    """Remove everything that dead runs left behind, and nothing else."""
+    from harness.provision.clean import clean as remove_leftover
+
+    removed = remove_leftover()
+    if as_json:
+        _print_json({"removed": [{"run_id": item.run_id, "kind": item.kind, "name": item.name} for item in removed]})
+        return 0
+    for item in removed:
+        click.echo(f"removed {item.kind} {item.name} of run {item.run_id}")
+    if not removed:
+        click.echo("nothing to remove")
+    return 0
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help=_JSON_HELP)
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Save the figures as JSON.")
+@click.option("--quick", is_flag=True, help="Half a minute, coarse: whether everything can be measured here.")
+def bench(as_json: bool, output: Path | None, quick: bool) -> int:
+    """Measure what this machine's packet path can do: rates without loss, pauses, start-up, memory."""
+    from harness.provision.facts import gather_facts
+
+    gather_facts().require_testbed()
+    from harness.bench import run_bench
+    from harness.doctor.cache import warm_cache
+
+    figures = run_bench(output=output, json=as_json, quick=quick, prepare=warm_cache)
+    if as_json:
+        _print_json(figures)
+    return 0
+
+
+@cli.command()
+def version() -> int:
+    """Print the version."""
+    click.echo(f"harness {__version__}")
+    return 0
+
+
+cli.add_command(_Later("model", "harness.models.command", "Calculate what the papers' models say of a migration."))
+
+
+def invoke(arguments: list[str] | None = None) -> int:
+    """Run one command line; returns its exit code and never raises an expected error."""
+    debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    try:
+        result = cli.main(args=arguments, prog_name="harness", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except HarnessError as error:
+        return _fail(error, str(error), error.exit_code, debug)
+    except click.Abort:
+        return _fail(None, "interrupted", INTERRUPTED, debug)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f"; see '{context.command_path} --help'" if context is not None else ""
+        return _fail(error, f"{error.format_message().rstrip('.')}{hint}", UsageError.exit_code, debug)
+    except KeyboardInterrupt as error:
+        return _fail(error, "interrupted", INTERRUPTED, debug)
+    except BrokenPipeError:
+        # The reader of a pipe has gone: that ends the command, and is no mistake to report.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _fail(error: BaseException | None, message: str, exit_code: int, debug: bool) -> int:
+    if debug and error is not None:
+        import traceback
+
+        traceback.print_exception(error)
+    for line in message.splitlines() or [type(error).__name__]:
+        click.echo(f"harness: error: {line}", err=True)
+    return exit_code
+
+
+def _print_json(document: Any) -> None:
+    click.echo(json.dumps(document, indent=2, allow_nan=False, default=str))
+
+
+def main() -> NoReturn:
+    """Entry point of the program."""
+    sys.exit(invoke())

@@ -1,0 +1,1 @@
+"""The compiled packet path: wire formats, ports, rings, tables, engine, clock."""

@@ -1,0 +1,49 @@
+"""Filling the cache of compiled code, so that a run starts at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.dataplane.jit import cache_directory
+from harness.errors import MachineError
+from harness.profile.images import known_images
+
+_COMPLETE = "complete"
+"""Name of the empty file that says: everything compiled has been compiled into this directory."""
+
+
+def warm_cache() -> Path:
+    """Compile everything that runs compiled, side by side in processes of their own, exactly as it is started later.
+
+    Returns the directory; takes a minute or two once and two seconds after that. MachineError when a part does not
+    compile.
+    """
+    folders = [str(folder) for folder in known_images().values()]
+    commands = [
+        [sys.executable, "-m", "harness.vei.warm", *folders],
+        [sys.executable, "-m", "loadgen.warm"],
+    ]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for command in commands]
+    failed = []
+    for command, process in zip(commands, processes, strict=True):
+        _, errors = process.communicate()
+        if process.returncode != 0:
+            last = errors.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
+            failed.append(f"{command[2]} (exit status {process.returncode}): {last[0]}")
+    if failed:
+        raise MachineError(f"the packet path does not compile: {'; '.join(failed)}")
+    directory = cache_directory()
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / _COMPLETE).touch()
+    return directory
+
+
+def ensure_warm(say: Callable[[str], None]) -> None:
+    """Fill the cache unless it was filled for exactly these sources before; `say` is told when that takes time."""
+    mark = cache_directory() / _COMPLETE
+    if not mark.exists():
+        say("compiling the packet path for these sources, once: a minute or two")
+        warm_cache()

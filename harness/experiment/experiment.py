@@ -1,0 +1,213 @@
+"""Carries out a plan: one testbed, then its runs in order, everything written down as it becomes known."""
+
+from __future__ import annotations
+
+import secrets
+import string
+import sys
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from harness.errors import HarnessError
+from harness.experiment.points import run_points, series_of
+from harness.experiment.run import Run, RunRecord
+from harness.experiment.summary import summarise, unusable
+from harness.options import RunOptions
+from harness.plan import Plan, PlannedRun
+from harness.profile.model import Profile
+from harness.provision.interrupt import interruptible
+from harness.provision.recap import ansible_renderer
+from harness.record.events import read_events
+from harness.record.manifest import collect_manifest
+from harness.record.rundir import EFFECTIVE, EVENTS, MANIFEST, PROFILE, SERIES, SUMMARY, Folder, RunDirectory
+from harness.record.summary import ExperimentRun, ExperimentSummary, RunSummary
+from harness.report.live import LiveView
+from harness.report.show import show
+from harness.testbed.testbed import Testbed
+from harness.testbed.topology import Topology, UplinkSpec
+
+STATUS_SUFFIX = ".status"
+
+
+@dataclass(frozen=True)
+class ExperimentResult:
+    """What the command line needs to know."""
+
+    exit_code: int
+    path: Path
+    summary: dict[str, Any]
+
+
+def new_run_id() -> str:
+    """Eight characters, the first a letter: owner mark and prefix of everything created."""
+    letters = string.ascii_lowercase
+    return secrets.choice(letters) + "".join(secrets.choice(letters + string.digits) for _ in range(7))
+
+
+def make_topology(profile: Profile, run_id: str) -> Topology:
+    """The testbed a profile asks for."""
+    uplink = profile.uplink
+    return Topology(
+        run_id=run_id,
+        uplink=UplinkSpec(
+            rate_bps=uplink.rate_bps,
+            burst_bytes=uplink.rate_bps * uplink.burst_ns // 8_000_000_000,
+            queue_limit_bytes=uplink.queue_limit_bytes,
+            latency_ns=uplink.latency_ns,
+        ),
+        latency_backend=uplink.latency_backend,
+    )
+
+
+def run_experiment(profile: Profile, plan: Plan, options: RunOptions) -> ExperimentResult:
+    """Provision, carry out every planned run, record, tear down, print the table.
+
+    Exit code 0 unless a run FAILED (1). Raises HarnessError when the testbed cannot be built; an interruption ends
+    it with what was measured so far on the disk.
+    """
+    console = Console(file=sys.stderr if options.json else sys.stdout, highlight=False)
+    experiment_id = new_run_id()
+    render = ansible_renderer(lambda line: console.print(line, markup=False, soft_wrap=True), options.diff)
+    testbed = Testbed(make_topology(profile, experiment_id), render)
+    if options.check:
+        recap = testbed.provision(check=True)
+        return ExperimentResult(0, options.results, {"recap": recap})
+    with interruptible():
+        return _Experiment(profile, plan, options, console, testbed, experiment_id).carry_out()
+
+
+class _Experiment:
+    def __init__(
+        self,
+        profile: Profile,
+        plan: Plan,
+        options: RunOptions,
+        console: Console,
+        testbed: Testbed,
+        experiment_id: str,
+    ) -> None:
+        self._profile, self._plan, self._options, self._console = profile, plan, options, console
+        self._testbed, self._id = testbed, experiment_id
+        self._started_utc = datetime.now(UTC).isoformat()
+        self._runs: list[ExperimentRun] = []
+        self._standing = False
+
+    def carry_out(self) -> ExperimentResult:
+        directory = self._prepare()
+        reason = "interrupted"
+        try:
+            try:
+                self._testbed.provision()
+                self._standing = True
+                directory.write_json("testbed.json", {"latency_backend": self._testbed.backend, **self._counters()})
+                for run in self._plan.runs:
+                    self._one(directory, run)
+                reason = ""
+            finally:
+                if self._options.keep:
+                    self._testbed.keep()
+                    self._console.print(f"testbed {self._id} left standing; harness clean removes it", markup=False)
+                else:
+                    self._testbed.teardown()
+        except HarnessError as error:
+            reason = str(error)
+            raise
+        finally:
+            summary = self._finish(directory, reason)
+        if not self._options.json:
+            show(directory.path, console=self._console)
+        failed = any(run.verdict == "FAILED" for run in self._runs)
+        return ExperimentResult(1 if failed else 0, directory.path, summary.model_dump(mode="json"))
+
+    def _prepare(self) -> RunDirectory:
+        """Everything that is known before the run, on the disk before anything is created."""
+        profile, options = self._profile, self._options
+        directory = RunDirectory.create(options.results, profile.name, self._id)
+        directory.write_text(PROFILE, options.profile_text)
+        directory.write_json(EFFECTIVE, {"profile": profile.document(), "plan": self._plan.document()})
+        manifest = collect_manifest(
+            experiment_id=self._id,
+            profile=profile.name,
+            seed=profile.load.seed,
+            command_line=options.command_line,
+            facts=asdict(self._testbed.facts),
+        )
+        directory.write_json(MANIFEST, manifest)
+        return directory
+
+    def _counters(self) -> dict[str, Any]:
+        counters = self._testbed.fabric.counters()
+        return {"links": [asdict(link) for link in counters.links], "qdiscs": [asdict(q) for q in counters.qdiscs]}
+
+    def _one(self, directory: RunDirectory, run: PlannedRun) -> None:
+        folder = directory.run(run.number + 1, run.mode)
+        title = f"{run.number + 1}/{len(self._plan.runs)} {run.mode}"
+        started_ns = time.time_ns()
+        try:
+            if not self._standing:
+                self._testbed.provision()
+                self._standing = True
+            with LiveView(title, self._console) as view:
+                record = Run(self._profile, self._testbed, run, folder, view.update).carry_out()
+            summary = self._summarise(folder, record)
+        except HarnessError as error:
+            # Kept and shown like every other run; the next one starts from a fresh boot. A process that did not become
+            # ready has taken the testbed down, and any other failure may have left it otherwise than it shall be.
+            self._standing = False
+            summary = unusable(started_ns, self._plan, self._profile, run, self._run_id(run), str(error), "FAILED")
+        except KeyboardInterrupt as interruption:
+            reason = str(interruption) or "interrupted"
+            broken_off = unusable(started_ns, self._plan, self._profile, run, self._run_id(run), reason, "INVALID")
+            self._keep(folder, run, broken_off)
+            raise
+        self._keep(folder, run, summary)
+        reasons = "".join(f"\n  {reason}" for reason in summary.validity.reasons)
+        self._console.print(f"run {title}: {summary.validity.verdict}{reasons}", markup=False, soft_wrap=True)
+
+    def _keep(self, folder: Folder, run: PlannedRun, summary: RunSummary) -> None:
+        """Write the run's summary and list it in the experiment's."""
+        folder.write_json(SUMMARY, summary)
+        self._runs.append(
+            ExperimentRun(
+                folder=folder.path.name,
+                mode=run.mode,
+                repetition=run.repetition + 1,
+                verdict=summary.validity.verdict,
+            )
+        )
+
+    def _run_id(self, run: PlannedRun) -> str:
+        return f"{self._id}-{run.number + 1:02d}"
+
+    def _summarise(self, folder: Folder, record: RunRecord) -> RunSummary:
+        summary, packets = summarise(
+            self._profile, self._plan, record, folder, self._run_id(record.run), self._testbed.backend
+        )
+        series = series_of(self._profile, record, packets)
+        shift_ns = time.time_ns() - time.monotonic_ns()
+        folder.append_points(run_points(summary, record, series, read_events(folder.path / EVENTS), shift_ns))
+        folder.write_arrays(SERIES, {name: value for name, value in vars(series).items() if name != "interval_ns"})
+        if record.outcome is not None:
+            folder.write_json("migration.json", record.outcome)
+        for path in folder.path.iterdir():
+            if path.name.endswith(STATUS_SUFFIX):
+                path.unlink()
+        return summary
+
+    def _finish(self, directory: RunDirectory, reason: str) -> ExperimentSummary:
+        summary = ExperimentSummary(
+            experiment_id=self._id,
+            profile=self._profile.name,
+            started_utc=self._started_utc,
+            ended_utc=datetime.now(UTC).isoformat(),
+            completed=not reason,
+            reason=reason,
+            runs=tuple(self._runs),
+        )
+        directory.write_json(SUMMARY, summary)
+        return summary

@@ -1,0 +1,177 @@
+"""What the processes of a run are told: one configuration each, derived from the profile and the topology. Pure."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.plan import PlannedRun
+from harness.profile.derived import load_duration_ns, requests_per_s
+from harness.profile.images import known_images
+from harness.profile.model import Profile
+from harness.testbed import topology as names
+from harness.testbed.testbed import ProcessSpec, Testbed
+
+LATENCY = "latency"
+READY_TIMEOUT_S = 60.0
+"""A cold compiler cache makes the first start slow; a warm one takes about a second."""
+LOAD_PRIORITY = 10
+INTERIOR_ADDRESS, EXTERIOR_ADDRESS = "10.1.0.1", "198.18.0.1"
+STATE_STREAM_SLOT_BYTES = 20_480
+"""Slots of the latency element: one superframe (gso_max_size) and its headers."""
+
+ELEMENT_DELAY_PACKETS = 8_192
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Of one run, never written anywhere: the control protocol's key, what a drain packet must carry, and the seed of
+    the tables' hash (who does not know it cannot choose flows that collide)."""
+
+    key: bytes = field(repr=False)
+    drain_token: bytes = field(repr=False)
+    table_seed: int = field(default=0, repr=False)
+
+
+def status_path(folder: Path, title: str) -> Path:
+    """Status page of a process."""
+    return folder / f"{title}.status"
+
+
+def trace_path(folder: Path, instance: str) -> Path:
+    """Packet trace of an instance."""
+    return folder / f"{instance}.trace"
+
+
+def _loop_priority(profile: Profile) -> int:
+    return 0 if profile.dataplane.scheduler == "other" else LOAD_PRIORITY
+
+
+def _workload(profile: Profile, run: PlannedRun) -> dict[str, Any]:
+    load = profile.load
+    return {
+        "rate_pps": requests_per_s(profile),
+        "duration_ns": load_duration_ns(profile),
+        "flows": load.flows,
+        "frame_bytes": load.frame_bytes,
+        "new_flows_per_s": load.new_flows_per_s,
+        "new_flow_packets": load.new_flow_packets,
+        "server_packets_per_s": load.server_packets_per_s,
+        "arrivals": load.arrivals,
+        "seed": run.load_seed % (1 << 31),
+    }
+
+
+def load_specs(profile: Profile, testbed: Testbed, run: PlannedRun, folder: Path, log: Path) -> list[ProcessSpec]:
+    """The echoserver and the load generator. Their last links' latency is theirs where the testbed has a delay line."""
+    latency_ns = profile.uplink.latency_ns if testbed.backend == "delay_line" else 0
+    common = {
+        "run": run.number + 1,
+        "run_directory": str(folder),
+        "interface": names.UPLINK,
+        "workload": _workload(profile, run),
+        "echo_addresses": [f"198.18.1.{i + 1}" for i in range(profile.load.echo_addresses)],
+        "tick_ns": profile.dataplane.tick_ns,
+        "realtime_priority": _loop_priority(profile),
+        "receive_buffer_bytes": profile.dataplane.receive_buffer_bytes,
+    }
+    echoserver = {
+        **common,
+        "status_path": str(status_path(folder, names.ECHOSERVER)),
+        "mac": names.NODE_MACS[names.ECHOSERVER],
+        "gateway": EXTERIOR_ADDRESS,
+        "latency_ns": latency_ns,
+    }
+    loadgen = {
+        **common,
+        "status_path": str(status_path(folder, names.LOADGEN)),
+        "mac": names.NODE_MACS[names.LOADGEN],
+        "gateway": INTERIOR_ADDRESS,
+        "hosts": [f"10.1.1.{i + 1}" for i in range(profile.load.hosts)],
+        "extra_latency_ns": latency_ns,
+    }
+    return [
+        _spec(names.ECHOSERVER, names.ECHOSERVER, "loadgen.echoserver_process", echoserver, log),
+        _spec(names.LOADGEN, names.LOADGEN, "loadgen.generator_process", loadgen, log),
+    ]
+
+
+def instance_specs(
+    profile: Profile, testbed: Testbed, folder: Path, log: Path, secrets: Secrets, instances: Sequence[str]
+) -> list[ProcessSpec]:
+    """The VNF instances (with "none" for a mode there is only the source) and, with a delay line, the delay element."""
+    specs = [_instance(profile, testbed, instance, folder, log, secrets) for instance in instances]
+    if testbed.backend == "delay_line" and profile.uplink.latency_ns:
+        specs.append(_latency_element(profile, testbed, folder, log))
+    return specs
+
+
+def _instance(
+    profile: Profile, testbed: Testbed, instance: str, folder: Path, log: Path, secrets: Secrets
+) -> ProcessSpec:
+    dataplane, migration = profile.dataplane, profile.migration
+    configuration: dict[str, Any] = {
+        "image": profile.vnf.image,
+        "image_directory": str(known_images()[profile.vnf.image]),
+        "parameters": profile.vnf.parameters,
+        "role": instance,
+        "management_address": names.MANAGEMENT_ADDRESSES[instance],
+        "control_port": 0,
+        "secret": secrets.key.hex(),
+        "drain_token": secrets.drain_token.hex(),
+        "table_seed": secrets.table_seed,
+        "ports": [
+            {"interface": names.UPLINK, "mac": names.VNF_INTERIOR_MAC, "arp_address": INTERIOR_ADDRESS},
+            {"interface": names.UPLINK, "mac": names.VNF_EXTERIOR_MAC, "arp_address": EXTERIOR_ADDRESS},
+        ],
+        "latency_ns": profile.uplink.latency_ns if testbed.backend == "delay_line" else 0,
+        "scheduler": dataplane.scheduler,
+        "tick_ns": dataplane.tick_ns,
+        "burst_packets": dataplane.burst_packets,
+        "receive_buffer_bytes": dataplane.receive_buffer_bytes,
+        "pkt_q_packets": migration.pkt_q_packets,
+        "st_q_out_packets": migration.st_q_out_packets,
+        "st_q_in_packets": migration.st_q_in_packets,
+        "trace_path": str(trace_path(folder, instance)) if dataplane.verify else None,
+        "status_path": str(status_path(folder, instance)),
+    }
+    return _spec(instance, instance, "harness.vei", configuration, log)
+
+
+def _latency_element(profile: Profile, testbed: Testbed, folder: Path, log: Path) -> ProcessSpec:
+    """One process delays the management traffic of both instances: a pair of ports for each."""
+    ports: list[dict[str, Any]] = []
+    for instance in names.INSTANCES:
+        netns = testbed.topology.netns(instance)
+        ports += [
+            {
+                "netns": netns,
+                "interface": names.UPLINK,
+                "mac": names.MANAGEMENT_MACS[instance],
+                "vnet_header": True,
+            },
+            {"netns": netns, "interface": names.MANAGEMENT_PEER, "mac": None, "vnet_header": True},
+        ]
+    configuration = {
+        "image": LATENCY,
+        "image_directory": str(known_images()[LATENCY]),
+        "role": "element",
+        "ports": ports,
+        "latency_ns": profile.uplink.latency_ns,
+        "scheduler": profile.dataplane.scheduler,
+        "tick_ns": profile.dataplane.tick_ns,
+        "slot_bytes": STATE_STREAM_SLOT_BYTES,
+        "pkt_q_packets": 2,
+        "delay_packets": ELEMENT_DELAY_PACKETS,
+        "st_q_out_packets": 1,
+        "status_path": str(status_path(folder, LATENCY)),
+    }
+    return _spec(names.FABRIC, LATENCY, "harness.vei", configuration, log)
+
+
+def _spec(node: str, title: str, module: str, configuration: dict[str, Any], log: Path) -> ProcessSpec:
+    argv = [sys.executable, "-m", module]
+    return ProcessSpec(node, title, argv, configuration, log / f"{title}.log", READY_TIMEOUT_S)

@@ -1,0 +1,231 @@
+"""One run: boot, load, migrate, drain, and the raw material of its results, each step journalled."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from harness.dataplane import engine_state as es
+from harness.dataplane.status_page import map_status_page
+from harness.errors import HarnessError
+from harness.experiment.collect import Reading, take_reading
+from harness.experiment.migration import CONTROL, Controls, migration_settings
+from harness.experiment.processes import (
+    LATENCY,
+    Secrets,
+    instance_specs,
+    load_specs,
+    status_path,
+)
+from harness.experiment.sampling import Sampler, Series, Watched, map_load_page, watch_instances
+from harness.measure.host import HostSample, read_host
+from harness.migration.controller import migrate
+from harness.migration.outcome import MigrationOutcome
+from harness.migration.phases import PhaseEvent
+from harness.plan import PlannedRun
+from harness.profile.derived import load_duration_ns
+from harness.profile.model import Profile
+from harness.record.events import EventLog
+from harness.record.rundir import LOGS, Folder
+from harness.report.live import LiveSample
+from harness.testbed import topology as names
+from harness.testbed.testbed import Launched, StartedProcess, Testbed
+
+LEAD_NS = 1_000_000_000
+"""From the start command to the first packet: time for both processes to read it, also on a machine that is busy with
+others (0.7 s have been seen); a process refuses a start that is past."""
+SETTLE_S = 0.25
+"""After the last reply: time for every counter to reach its page."""
+DONE_TIMEOUT_S = 30.0
+
+
+@dataclass
+class RunRecord:
+    """What a run left behind beside its files; the summary is made from it."""
+
+    run: PlannedRun
+    started_wall_ns: int
+    window_start_ns: int = 0
+    before: Reading | None = None
+    after: Reading | None = None
+    host: list[HostSample] = field(default_factory=list)
+    series: Series = field(default_factory=Series)
+    outcome: MigrationOutcome | None = None
+    pages: dict[str, np.ndarray] = field(default_factory=dict)
+    state: Path | None = None
+    doubts: list[str] = field(default_factory=list)
+    state_records: int | None = None
+    table_seed: int = field(default=0, repr=False)
+
+
+class Run:
+    """Carries out one planned run on a provisioned testbed. HarnessError when a process fails; then nothing of the run
+    goes on, and what it has recorded stays in its folder."""
+
+    def __init__(
+        self, profile: Profile, testbed: Testbed, run: PlannedRun, folder: Folder, show: Callable[[LiveSample], None]
+    ) -> None:
+        self._profile, self._testbed, self._run, self._folder, self._show = profile, testbed, run, folder, show
+        self._secrets = Secrets(secrets.token_bytes(32), secrets.token_bytes(16), secrets.randbits(64))
+        self._migrates = run.mode != CONTROL
+        self._instances = names.INSTANCES if self._migrates else (names.SOURCE,)
+        self._record = RunRecord(run, time.time_ns(), table_seed=self._secrets.table_seed)
+        self._processes: dict[str, StartedProcess] = {}
+        self._controls: Controls | None = None
+        self._sampler: Sampler | None = None
+
+    def carry_out(self) -> RunRecord:
+        """From boot to the last counter."""
+        with self._folder.events() as events:
+            try:
+                self._note(events, "boot")
+                self._boot()
+                self._load(events)
+                self._note(events, "collect")
+                self._collect()
+            except BaseException as error:
+                events.record("failed", f"{type(error).__name__}: {error}")
+                raise
+            finally:
+                if self._sampler is not None:
+                    self._record.series = self._sampler.stop()
+                if self._controls is not None:
+                    self._controls.close()
+                self._stop_processes()
+            self._note(events, "done")
+        return self._record
+
+    # -- boot -----------------------------------------------------------------------------------------------------
+
+    def _boot(self) -> None:
+        log = self._folder.path / LOGS
+        log.mkdir(exist_ok=True)
+        folder = self._folder.path.resolve()
+        self._testbed.fabric.steer(names.SOURCE)
+        # All of them at once: the load processes load their code while the instances boot, then wait for ARP answers.
+        instances = self._testbed.launch(
+            instance_specs(self._profile, self._testbed, folder, log, self._secrets, self._instances)
+        )
+        load = self._testbed.launch(load_specs(self._profile, self._testbed, self._run, folder, log))
+        self._ready(instances)
+        ports = {node: int(self._processes[node].ready["control_port"]) for node in self._instances}
+        self._controls = Controls.open(self._testbed, ports, self._secrets.key)
+        self._controls.activate(names.SOURCE)
+        self._ready(load)
+        self._record.pages = watch_instances(folder, self._instances)
+
+    def _ready(self, launched: list[Launched]) -> None:
+        for started in self._testbed.wait_ready(launched):
+            self._processes[started.title] = started
+
+    def _reading(self) -> Reading:
+        element = None
+        if LATENCY in self._processes:
+            element = map_status_page(status_path(self._folder.path, LATENCY))
+        ready = self._processes[names.SOURCE].ready
+        reasons = {int(number): str(name) for number, name in ready["reasons"].items()}
+        return take_reading(self._record.pages, element, self._testbed.fabric.counters(), reasons)
+
+    # -- load and migration -----------------------------------------------------------------------------------------
+
+    def _load(self, events: EventLog) -> None:
+        timing = self._profile.timing
+        time.sleep(SETTLE_S)
+        self._record.before = self._reading()
+        pids = {title: started.process.pid for title, started in self._processes.items()}
+        self._record.host.append(read_host(pids))
+        self._sampler = Sampler(self._watched(pids), timing.interval_ns, self._show)
+        start_ns = time.monotonic_ns() + LEAD_NS
+        window_ns = start_ns + timing.warm_up_ns
+        self._record.window_start_ns = window_ns
+        for title in (names.ECHOSERVER, names.LOADGEN):
+            self._processes[title].process.send({"cmd": "start", "start_ns": start_ns})
+        self._sampler.start(start_ns)
+        self._note(events, "warm_up", start_ns)
+        self._wait_until(window_ns)
+        self._note(events, "window", window_ns)
+        if self._migrates:
+            self._wait_until(window_ns + timing.migrate_at_ns)
+            self._migrate(events)
+        self._wait_until(start_ns + load_duration_ns(self._profile))
+        self._note(events, "load_end")
+        self._processes[names.LOADGEN].process.wait_event("done", DONE_TIMEOUT_S)
+        time.sleep(SETTLE_S)
+        self._record.host.append(read_host(pids))
+        self._processes[names.ECHOSERVER].process.send({"cmd": "stop"})
+        self._processes[names.ECHOSERVER].process.wait_event("done", DONE_TIMEOUT_S)
+        self._record.after = self._reading()
+
+    def _watched(self, pids: dict[str, int]) -> Watched:
+        return Watched(
+            instances=self._record.pages,
+            loadgen=map_load_page(status_path(self._folder.path, names.LOADGEN)),
+            loadgen_words=self._processes[names.LOADGEN].ready["status"],
+            pids=pids,
+            fabric=self._testbed.fabric,
+            frame_bits_both_ways=2 * 8 * self._profile.load.frame_bytes,
+        )
+
+    def _migrate(self, events: EventLog) -> None:
+        assert self._controls is not None
+        source, destination = (self._controls.channels[node] for node in names.INSTANCES)
+
+        def journal(event: PhaseEvent) -> None:
+            if event.node == "controller" and self._sampler is not None:
+                self._sampler.phase = str(event.phase)
+            text = f"{event.node}: {event.previous} -> {event.phase}" + (f" ({event.detail})" if event.detail else "")
+            events.record(f"{event.node}.{event.phase}", text, monotonic_ns=event.monotonic_ns)
+
+        settings = migration_settings(self._profile, self._run, self._secrets.drain_token)
+        self._record.outcome = migrate(source, destination, self._testbed.fabric, settings, journal)
+
+    def _wait_until(self, moment_ns: int) -> None:
+        """Sleep until CLOCK_MONOTONIC reaches `moment_ns`, watching that no process of the run ends meanwhile."""
+        while (left_ns := moment_ns - time.monotonic_ns()) > 0:
+            for title, started in self._processes.items():
+                if (status := started.process.returncode) is not None:
+                    raise HarnessError(f"{title} ended during the run (exit status {status}); see {LOGS}/{title}.log")
+            time.sleep(min(left_ns / 1e9, 0.2))
+
+    # -- end --------------------------------------------------------------------------------------------------------
+
+    @property
+    def _last_owner(self) -> str:
+        outcome = self._record.outcome
+        moved = outcome is not None and outcome.outcome != "aborted"
+        return names.DESTINATION if moved else names.SOURCE
+
+    def _collect(self) -> None:
+        assert self._controls is not None
+        path = (self._folder.path / f"{self._last_owner}.state.npz").resolve()
+        try:
+            self._controls.dump(self._last_owner, str(path))
+            self._record.state = path
+            self._record.state_records = int(self._record.pages[self._last_owner][es.FROZEN_RECORDS_AT])
+        except HarnessError as error:
+            self._record.doubts.append(f"state of the {self._last_owner}: {error}")
+        for node, page in self._record.pages.items():
+            if page[es.TRACE_LOST_AT]:
+                self._record.doubts.append(f"{page[es.TRACE_LOST_AT]} packets missing from the trace of the {node}")
+            if page[es.ODD_HEADERS_AT]:
+                self._record.doubts.append(f"{page[es.ODD_HEADERS_AT]} packets with IPv4 options at the {node}")
+
+    def _stop_processes(self) -> None:
+        for started in self._processes.values():
+            if started.title in (*names.INSTANCES, LATENCY) and started.process.returncode is None:
+                try:
+                    started.process.send({"command": "stop"})
+                    started.process.wait_event("done", 5.0)
+                except HarnessError:
+                    pass  # it is ended the hard way below
+            started.process.stop()
+
+    def _note(self, events: EventLog, phase: str, moment_ns: int | None = None) -> None:
+        if self._sampler is not None:
+            self._sampler.phase = phase
+        events.record(phase, phase, monotonic_ns=moment_ns)

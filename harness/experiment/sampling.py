@@ -1,0 +1,156 @@
+"""What is watched while a run goes on: queues, links, host, and the moment shown to whoever looks.
+
+A thread beside the run reads the status pages, which cost no system call, at every interval, and the kernel's counters
+at every fifth. Nothing here feeds a result but maxima over time and the series; results come from the records.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from harness.dataplane import engine_state as es
+from harness.dataplane.status_page import map_status_page
+from harness.measure.host import HostSample, read_host
+from harness.report.live import LiveSample
+from harness.testbed import topology as names
+from harness.testbed.counters import FabricCounters
+from harness.testbed.fabric import Fabric
+
+KERNEL_EVERY = 5
+LOAD_PAGE_WORDS = 64
+SLOT_S = 0.1
+
+
+@dataclass(frozen=True)
+class QueueSample:
+    """Depths of one instance's queues; ports in order."""
+
+    node: str
+    time_ns: int
+    pkt_q_packets: tuple[int, int]
+    pkt_q_overflow_packets: tuple[int, int]
+    st_q_out_packets: int
+
+
+@dataclass
+class Series:
+    """Everything sampled in a run, in order of time."""
+
+    queues: list[QueueSample] = field(default_factory=list)
+    fabric: list[FabricCounters] = field(default_factory=list)
+    host: list[HostSample] = field(default_factory=list)
+
+
+def map_load_page(path: Path) -> np.ndarray:
+    """Status page of load generator or echoserver, int64[64], read-only."""
+    with path.open("rb") as file:
+        return np.frombuffer(mmap.mmap(file.fileno(), LOAD_PAGE_WORDS * 8, prot=mmap.PROT_READ), np.int64)
+
+
+def port_word(page: np.ndarray, port: int, word: int) -> int:
+    """One counter of one port."""
+    return int(page[es.PORTS_AT + port * es.PORT_WORDS + word])
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Where to look: status pages of the instances and the load generator, words of the latter by name."""
+
+    instances: Mapping[str, np.ndarray]
+    loadgen: np.ndarray
+    loadgen_words: Mapping[str, int]
+    pids: Mapping[str, int]
+    fabric: Fabric
+    frame_bits_both_ways: int
+
+
+class Sampler:
+    """Samples from `start` to `stop`; `show` gets a LiveSample at every interval."""
+
+    def __init__(self, watched: Watched, interval_ns: int, show: Callable[[LiveSample], None]) -> None:
+        self.series = Series()
+        self.phase = "warm-up"
+        self._watched = watched
+        self._interval_ns = interval_ns
+        self._show = show
+        self._stop = threading.Event()
+        self._origin_ns = time.monotonic_ns()
+        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
+
+    def start(self, origin_ns: int) -> None:
+        """`origin_ns`: where the elapsed time shown counts from."""
+        self._origin_ns = origin_ns
+        self._thread.start()
+
+    def stop(self) -> Series:
+        """End and return what was sampled."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(5.0)
+        return self.series
+
+    def _run(self) -> None:
+        number = 0
+        next_ns = time.monotonic_ns()
+        while not self._stop.is_set():
+            self._sample(kernel=number % KERNEL_EVERY == 0)
+            number += 1
+            next_ns = max(next_ns + self._interval_ns, time.monotonic_ns())
+            self._stop.wait((next_ns - time.monotonic_ns()) / 1e9)
+        self._sample(kernel=True)
+
+    def _sample(self, *, kernel: bool) -> None:
+        now_ns = time.monotonic_ns()
+        for node, page in self._watched.instances.items():
+            self.series.queues.append(
+                QueueSample(
+                    node,
+                    now_ns,
+                    (port_word(page, 0, es.PKT_Q_DEPTH), port_word(page, 1, es.PKT_Q_DEPTH)),
+                    (port_word(page, 0, es.PKT_Q_OVERFLOW), port_word(page, 1, es.PKT_Q_OVERFLOW)),
+                    int(page[es.ST_Q_DEPTH_AT]),
+                )
+            )
+        if kernel:
+            with contextlib.suppress(OSError):  # a reading lost to tear-down is no reason to end a run
+                self.series.fabric.append(self._watched.fabric.counters())
+            self.series.host.append(read_host(self._watched.pids))
+        self._show(self._live(now_ns))
+
+    def _live(self, now_ns: int) -> LiveSample:
+        words = self._watched.loadgen_words
+
+        def word(name: str) -> int:
+            return int(self._watched.loadgen[words[name]])
+
+        begun = word("slot_index") >= 0
+        received = word("slot_received_packets")
+        scale = self._watched.frame_bits_both_ways / SLOT_S
+        deepest = max(
+            (port_word(page, port, es.PKT_Q_DEPTH) for page in self._watched.instances.values() for port in (0, 1)),
+            default=0,
+        )
+        return LiveSample(
+            phase=self.phase,
+            elapsed_ns=now_ns - self._origin_ns,
+            offered_bps=word("slot_sent_packets") * scale if begun else None,
+            received_bps=received * scale if begun else None,
+            intended_packets=word("due_packets"),
+            lost_packets=word("lost_packets_estimate"),
+            rtt_mean_ns=word("slot_rtt_sum_ns") // received if begun and received else None,
+            rtt_max_ns=word("slot_rtt_max_ns") if begun and received else None,
+            pkt_q_packets=deepest,
+        )
+
+
+def watch_instances(folder: Path, instances: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Map the status pages of the instances of a run."""
+    return {node: map_status_page(folder / f"{node}.status") for node in instances if node in names.INSTANCES}

@@ -1,0 +1,223 @@
+"""From the record of a run to its summary: metrics, ledger, invariants, verdict. Reads the run's files only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+
+from harness.dataplane import engine_state as es
+from harness.experiment.collect import counter_pairs, hop_counters, read_report
+from harness.experiment.migration import CONTROL, migration_summary, statelet_counters
+from harness.experiment.run import RunRecord
+from harness.experiment.sampling import port_word
+from harness.experiment.verification import compare_with_reference
+from harness.measure.host import HostLoad, load_between
+from harness.measure.invariants import Invariant, check_invariants
+from harness.measure.ledger import Ledger, attribute
+from harness.measure.metrics import TrafficMetrics, Window, longest_gap, traffic_metrics
+from harness.measure.packets import PacketRecords, load_packet_records
+from harness.measure.validity import RunConditions, decide_validity
+from harness.migration.outcome import MigrationOutcome
+from harness.plan import Plan, PlannedRun
+from harness.profile.model import Profile
+from harness.record.rundir import Folder
+from harness.record.summary import (
+    CalibrationSummary,
+    GeneratorSummary,
+    HostSummary,
+    InvariantSummary,
+    LedgerSummary,
+    LoadSummary,
+    MigrationSummary,
+    PortDepths,
+    ProcessSummary,
+    RunSummary,
+    TrafficSummary,
+    ValiditySummary,
+)
+from harness.testbed import topology as names
+
+LINK_CROSSINGS = 4
+"""Times a round trip crosses an instance's uplink: in and out, there and back."""
+
+
+def summarise(
+    profile: Profile, plan: Plan, record: RunRecord, folder: Folder, run_id: str, backend: str
+) -> tuple[RunSummary, PacketRecords]:
+    """The summary of a run and its packets. RunFailed when a process left no usable records."""
+    packets = load_packet_records(folder.file("loadgen.npz"), folder.file("echoserver.npz"))
+    loadgen, echoserver = (read_report(folder.path / f"{title}.json") for title in (names.LOADGEN, names.ECHOSERVER))
+    assert record.before is not None
+    assert record.after is not None
+    timing = profile.timing
+    window = Window(record.window_start_ns, record.window_start_ns + timing.window_ns)
+    ledger = attribute(packets, hop_counters(record.before, record.after, loadgen, echoserver), late_ns=timing.late_ns)
+    measured = traffic_metrics(packets, window, late_ns=timing.late_ns, interval_ns=timing.interval_ns)
+    total = traffic_metrics(packets, late_ns=timing.late_ns, interval_ns=timing.interval_ns)
+    invariants = _invariants(profile, record, folder, packets, ledger, loadgen, echoserver)
+    host = load_between(record.host[0], record.host[-1])
+    calibration = _calibration(profile, packets, record.window_start_ns, backend)
+    outcome = record.outcome
+    validity = decide_validity(
+        RunConditions(
+            unsent_packets=loadgen["unsent_packets"],
+            send_lateness_p99_ns=(loadgen["send_lateness_ns"] or {}).get("p99"),
+            loadgen_kernel_dropped_packets=loadgen["kernel_dropped_packets"],
+            echoserver_kernel_dropped_packets=echoserver["kernel_dropped_packets"],
+            run_delay_fractions={name: load.run_delay_fraction for name, load in host.processes.items()},
+            steal_fraction=host.steal_fraction,
+            base_rtt_median_ns=calibration.base_rtt_median_ns,
+            base_rtt_expected_ns=calibration.base_rtt_expected_ns,
+            migration_outcome="none" if outcome is None else outcome.outcome,
+            migration_reason="" if outcome is None else outcome.reason,
+            invariants=invariants,
+        )
+    )
+    summary = RunSummary(
+        run_id=run_id,
+        profile=profile.name,
+        mode=record.run.mode,
+        repetition=record.run.repetition + 1,
+        started_utc=datetime.fromtimestamp(record.started_wall_ns / 1e9, UTC).isoformat(),
+        validity=ValiditySummary.model_validate(validity),
+        load=LoadSummary(
+            offered_bps=plan.offered_bps,
+            frame_bytes=profile.load.frame_bytes,
+            one_way_pps=float(plan.requests_per_s),
+            flows=packets.flows,
+        ),
+        window=TrafficSummary.model_validate(asdict(measured)),
+        total=TrafficSummary.model_validate(asdict(total)),
+        ledger=LedgerSummary.model_validate(ledger),
+        invariants=tuple(InvariantSummary.model_validate(invariant) for invariant in invariants),
+        migration=_migration(record, packets, measured),
+        generator=_generator(loadgen, echoserver),
+        calibration=calibration,
+        host=_host(host),
+    )
+    return summary, packets
+
+
+def _invariants(
+    profile: Profile,
+    record: RunRecord,
+    folder: Folder,
+    packets: PacketRecords,
+    ledger: Ledger,
+    loadgen: Mapping[str, Any],
+    echoserver: Mapping[str, Any],
+) -> list[Invariant]:
+    assert record.before is not None
+    assert record.after is not None
+    outcome = record.outcome
+    completed = outcome is not None and outcome.outcome != "aborted"
+    owners = names.INSTANCES if completed else (names.SOURCE,)
+    comparison = compare_with_reference(
+        profile,
+        folder.path,
+        owners,
+        record.state,
+        record.doubts,
+        table_seed=record.table_seed,
+        last_records=record.state_records,
+    )
+    if comparison is None:
+        comparison = {"equal": None, "difference": "dataplane.verify is off"}
+    source, destination = record.pages[names.SOURCE], record.pages.get(names.DESTINATION)
+    announced = int(source[es.STATELETS_AT])
+    before_activation = None
+    if destination is not None:
+        activated_ns, first_ns = int(destination[es.ACTIVATED_NS_AT]), int(destination[es.FIRST_FORWARDED_NS_AT])
+        before_activation = int(first_ns != 0 and (activated_ns == 0 or first_ns < activated_ns))
+    after_drain = sum(port_word(source, port, es.AFTER_DRAIN) for port in (0, 1))
+    return check_invariants(
+        packets,
+        ledger,
+        comparison,
+        counter_pairs(record.before, record.after, loadgen, echoserver),
+        migrated=completed,
+        statelets=None if outcome is None else statelet_counters(outcome, announced),
+        destination_sent_before_activation_packets=before_activation,
+        source_sent_after_drain_packets=after_drain,
+    )
+
+
+def _calibration(profile: Profile, packets: PacketRecords, window_start_ns: int, backend: str) -> CalibrationSummary:
+    """Median RTT of the warm-up, when nothing but the load is there, against what the links should add up to."""
+    expected_ns = LINK_CROSSINGS * profile.uplink.latency_ns if backend != "none" else 0
+    chosen = (packets.intended_ns < window_start_ns) & (packets.received_ns > 0)
+    if not chosen.any():
+        return CalibrationSummary(base_rtt_expected_ns=expected_ns or None, latency_backend=backend)
+    median_ns = int(np.median(packets.received_ns[chosen] - packets.intended_ns[chosen]))
+    return CalibrationSummary(
+        base_rtt_median_ns=median_ns, base_rtt_expected_ns=expected_ns or None, latency_backend=backend
+    )
+
+
+def _migration(record: RunRecord, packets: PacketRecords, measured: TrafficMetrics) -> Any:
+    destination = record.pages.get(names.DESTINATION)
+    depths = PortDepths()
+    if destination is not None:
+        depths = PortDepths(
+            interior=port_word(destination, 0, es.PKT_Q_DEPTH_MAX),
+            exterior=port_word(destination, 1, es.PKT_Q_DEPTH_MAX),
+        )
+    st_q_out = int(record.pages[names.SOURCE][es.ST_Q_DEPTH_MAX_AT])
+    return migration_summary(record.outcome, depths, st_q_out, _downtime_ns(record.outcome, packets, measured))
+
+
+def _downtime_ns(outcome: MigrationOutcome | None, packets: PacketRecords, measured: TrafficMetrics) -> int | None:
+    """Longest time without an arrival from the trigger of the migration to a second after its end."""
+    if outcome is None:
+        return None
+    inside = (packets.intended_ns >= outcome.started_ns) & (packets.intended_ns < outcome.ended_ns + 1_000_000_000)
+    return longest_gap(packets.intended_ns[inside], packets.received_ns[inside])[1]
+
+
+def _generator(loadgen: Mapping[str, Any], echoserver: Mapping[str, Any]) -> GeneratorSummary:
+    lateness = loadgen["send_lateness_ns"] or {}
+    return GeneratorSummary(
+        unsent_packets=loadgen["unsent_packets"],
+        send_lateness_p50_ns=lateness.get("p50"),
+        send_lateness_p99_ns=lateness.get("p99"),
+        send_lateness_max_ns=lateness.get("maximum"),
+        loadgen_kernel_dropped_packets=loadgen["kernel_dropped_packets"],
+        echoserver_kernel_dropped_packets=echoserver["kernel_dropped_packets"],
+    )
+
+
+def _host(host: HostLoad) -> HostSummary:
+    return HostSummary(
+        wall_ns=host.wall_ns,
+        steal_fraction=host.steal_fraction,
+        idle_fraction=host.idle_fraction,
+        processes={name: ProcessSummary(**asdict(load)) for name, load in host.processes.items()},
+    )
+
+
+def unusable(
+    started_wall_ns: int,
+    plan: Plan,
+    profile: Profile,
+    run: PlannedRun,
+    run_id: str,
+    reason: str,
+    verdict: Literal["FAILED", "INVALID"],
+) -> RunSummary:
+    """The summary of a run that ended without records, kept with its reason: FAILED, or INVALID when it was broken off
+    from outside, which says nothing about the migration."""
+    failed = verdict == "FAILED" and run.mode != CONTROL
+    return RunSummary(
+        run_id=run_id,
+        profile=profile.name,
+        mode=run.mode,
+        repetition=run.repetition + 1,
+        started_utc=datetime.fromtimestamp(started_wall_ns / 1e9, UTC).isoformat(),
+        validity=ValiditySummary(verdict=verdict, reasons=(reason,)),
+        load=LoadSummary(offered_bps=plan.offered_bps, frame_bytes=profile.load.frame_bytes),
+        migration=MigrationSummary(outcome="failed" if failed else "none", reason=reason),
+    )

@@ -1,0 +1,244 @@
+"""Counters of every hop a test packet passes, and the balance of each hop: in = out + drops by cause + residual.
+
+The path of an echo request and its reply, where [meter] is a tbf of an instance's uplink:
+
+    loadgen -> [meter in] -> instance interior port -> VNF -> [meter out] -> echoserver
+    loadgen <- [meter out] <- VNF <- instance exterior port <- [meter in] <- echoserver
+
+A server-originated packet takes the lower line only. Source and destination are the same hop: the steering decides
+which of them a frame reaches, and no frame passes both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+
+CAUSES = (
+    "not_sent",
+    "meter",
+    "queue",
+    "pkt_q_overflow",
+    "st_q_out_overflow",
+    "vnf_refusal",
+    "destination_not_ready",
+    "source_stopped",
+    "wrong_cell",
+    "echo_tx_failed",
+)
+"""Named causes of loss, in the order in which a packet may meet them."""
+
+LOADGEN_SENT = "loadgen and echoserver records"
+TO_INTERIOR = "loadgen to VNF"
+VNF = "VNF"
+TO_ECHOSERVER = "VNF to echoserver"
+ECHOSERVER = "echoserver"
+TO_EXTERIOR = "echoserver to VNF"
+TO_LOADGEN = "VNF to loadgen"
+LOADGEN_RECEIVED = "loadgen records"
+
+
+def _refuse_negative(counters: object) -> None:
+    for entry in fields(counters):  # type: ignore[arg-type]
+        value = getattr(counters, entry.name)
+        if isinstance(value, int) and value < 0:
+            raise ValueError(f"{type(counters).__name__}.{entry.name} is {value}; a counter is not negative")
+
+
+@dataclass(frozen=True)
+class PortCounters:
+    """One dataplane port of an instance, test packets only (no ARP, no drain frame). ValueError when negative.
+
+    received_packets: read from the socket, or left in it when the dataplane had stopped.
+    kernel_dropped_packets: the socket's own drops (PACKET_STATISTICS).
+    sent_packets, send_failed_packets: accepted by the kernel, and refused by it (ENOBUFS: the uplink's meter).
+    """
+
+    received_packets: int = 0
+    kernel_dropped_packets: int = 0
+    sent_packets: int = 0
+    send_failed_packets: int = 0
+
+    def __post_init__(self) -> None:
+        _refuse_negative(self)
+
+
+@dataclass(frozen=True)
+class InstanceCounters:
+    """One VNF instance: its ports, the meter towards it, and what ended inside it. ValueError when negative.
+
+    meter_in_dropped_packets: drops of the tbf on the fabric's port towards the instance. It counts management frames
+    too, so it only bounds the test packets lost there.
+    refused_packets: drops by the image, by name of the reason. The other counters are named like their ledger row;
+    stopped_packets: reached the instance after it had stopped; not_ready_packets: before its pkt_q had opened.
+    """
+
+    interior: PortCounters = field(default_factory=PortCounters)
+    exterior: PortCounters = field(default_factory=PortCounters)
+    meter_in_dropped_packets: int = 0
+    pkt_q_overflow_packets: int = 0
+    st_q_out_overflow_packets: int = 0
+    not_ready_packets: int = 0
+    stopped_packets: int = 0
+    wrong_cell_packets: int = 0
+    refused_packets: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _refuse_negative(self)
+        for reason, packets in self.refused_packets.items():
+            if packets < 0:
+                raise ValueError(f"refused_packets[{reason!r}] is {packets}; a counter is not negative")
+
+
+@dataclass(frozen=True)
+class HopCounters:
+    """Test packets counted at every hop of one run, from its first to its last packet. ValueError when negative.
+
+    loadgen_received_packets: echo replies and server-originated packets accepted, duplicates included.
+    echoserver_tx_failed_packets: echo replies the kernel refused. A server-originated packet that could not be sent
+    has no send time in the records and is `not_sent`.
+    softnet_dropped_packets: backlog overflows of all CPUs (/proc/net/softnet_stat). veth counts the same loss once more
+    as tx_dropped, so that is not added. It counts every frame of the machine: a bound, like the meter's drops.
+    """
+
+    loadgen_sent_packets: int
+    loadgen_received_packets: int
+    echoserver_received_packets: int
+    echoserver_echoed_packets: int
+    echoserver_server_sent_packets: int
+    source: InstanceCounters
+    destination: InstanceCounters = field(default_factory=InstanceCounters)
+    loadgen_kernel_dropped_packets: int = 0
+    echoserver_kernel_dropped_packets: int = 0
+    echoserver_tx_failed_packets: int = 0
+    softnet_dropped_packets: int = 0
+
+    def __post_init__(self) -> None:
+        _refuse_negative(self)
+
+
+@dataclass(frozen=True)
+class HopBalance:
+    """One hop. `drops` by cause (`vnf_refusal:<reason>` for refusals); residual > 0: vanished, < 0: came from nowhere.
+
+    echo_only: nothing but echo requests passes here, so its drops need no apportioning.
+    """
+
+    name: str
+    entered_packets: int
+    left_packets: int
+    drops: Mapping[str, int]
+    echo_only: bool
+
+    @property
+    def residual_packets(self) -> int:
+        return self.entered_packets - self.left_packets - sum(self.drops.values())
+
+
+def apportion(total: int, weights: Sequence[int]) -> list[int]:
+    """Split `total` in proportion to `weights` by largest remainder (Hamilton); no part exceeds its weight.
+
+    ValueError unless 0 <= total <= sum(weights). Ties go to the first.
+    """
+    whole = sum(weights)
+    if not 0 <= total <= whole or any(weight < 0 for weight in weights):
+        raise ValueError(f"cannot split {total} over {list(weights)}")
+    if whole == 0:
+        return [0] * len(weights)
+    parts = [total * weight // whole for weight in weights]
+    remainders = sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % whole), i))
+    for i in remainders[: total - sum(parts)]:
+        parts[i] += 1
+    return parts
+
+
+def hop_balances(hops: HopCounters, sent_packets: int, delivered_frames: int) -> list[HopBalance]:
+    """Balance every hop of the path.
+
+    sent_packets: both kinds, with a send time in the records. delivered_frames: both kinds, duplicates included.
+
+    Frames that vanish between a sender and an instance's port, beyond the socket's drops, are the meter's as far as
+    its tbf admits to drops; those that vanish between any two sockets are a softnet backlog's as far as that admits to
+    drops. Where that is less than what vanished, the hops share it in proportion; the rest stays residual.
+    """
+    instances = (hops.source, hops.destination)
+    interior_received = sum(i.interior.received_packets for i in instances)
+    exterior_received = sum(i.exterior.received_packets for i in instances)
+    interior_sent = sum(i.interior.sent_packets for i in instances)
+    exterior_sent = sum(i.exterior.sent_packets for i in instances)
+    server_sent = hops.echoserver_server_sent_packets
+    wires = {
+        TO_INTERIOR: (
+            hops.loadgen_sent_packets,
+            interior_received,
+            sum(i.interior.kernel_dropped_packets for i in instances),
+        ),
+        TO_ECHOSERVER: (exterior_sent, hops.echoserver_received_packets, hops.echoserver_kernel_dropped_packets),
+        TO_EXTERIOR: (
+            hops.echoserver_echoed_packets + server_sent,
+            exterior_received,
+            sum(i.exterior.kernel_dropped_packets for i in instances),
+        ),
+        TO_LOADGEN: (interior_sent, hops.loadgen_received_packets, hops.loadgen_kernel_dropped_packets),
+    }
+    vanished = {name: max(0, entered - left - queue) for name, (entered, left, queue) in wires.items()}
+    meter = _admitted(vanished, (TO_INTERIOR, TO_EXTERIOR), sum(i.meter_in_dropped_packets for i in instances))
+    remaining = {name: vanished[name] - meter.get(name, 0) for name in vanished}
+    softnet = _admitted(remaining, tuple(wires), hops.softnet_dropped_packets)
+
+    def wire(name: str) -> HopBalance:
+        entered, left, queue = wires[name]
+        drops = {"meter": meter.get(name, 0), "queue": queue + softnet[name]}
+        return HopBalance(name, entered, left, drops, echo_only=name in (TO_INTERIOR, TO_ECHOSERVER))
+
+    # Frames leave by the exterior port only as echo requests, so their meter drops are told apart from the replies'.
+    vnf_drops = _vnf_drops(instances)
+    exterior_failed = sum(i.exterior.send_failed_packets for i in instances)
+    return [
+        HopBalance(LOADGEN_SENT, sent_packets, hops.loadgen_sent_packets + server_sent, {}, echo_only=False),
+        wire(TO_INTERIOR),
+        HopBalance(
+            VNF,
+            interior_received + exterior_received,
+            interior_sent + exterior_sent + exterior_failed,
+            vnf_drops,
+            echo_only=False,
+        ),
+        HopBalance(
+            f"{VNF} exterior uplink",
+            exterior_sent + exterior_failed,
+            exterior_sent,
+            {"meter": exterior_failed},
+            echo_only=True,
+        ),
+        wire(TO_ECHOSERVER),
+        HopBalance(
+            ECHOSERVER,
+            hops.echoserver_received_packets,
+            hops.echoserver_echoed_packets,
+            {"echo_tx_failed": hops.echoserver_tx_failed_packets},
+            echo_only=True,
+        ),
+        wire(TO_EXTERIOR),
+        wire(TO_LOADGEN),
+        HopBalance(LOADGEN_RECEIVED, hops.loadgen_received_packets, delivered_frames, {}, echo_only=False),
+    ]
+
+
+def _admitted(vanished: Mapping[str, int], names: tuple[str, ...], bound: int) -> dict[str, int]:
+    weights = [vanished[name] for name in names]
+    return dict(zip(names, apportion(min(bound, sum(weights)), weights), strict=True))
+
+
+def _vnf_drops(instances: tuple[InstanceCounters, ...]) -> dict[str, int]:
+    drops = {
+        "meter": sum(i.interior.send_failed_packets for i in instances),
+        "pkt_q_overflow": sum(i.pkt_q_overflow_packets for i in instances),
+        "st_q_out_overflow": sum(i.st_q_out_overflow_packets for i in instances),
+        "destination_not_ready": sum(i.not_ready_packets for i in instances),
+        "source_stopped": sum(i.stopped_packets for i in instances),
+        "wrong_cell": sum(i.wrong_cell_packets for i in instances),
+    }
+    for reason in sorted({reason for i in instances for reason in i.refused_packets}):
+        drops[f"vnf_refusal:{reason}"] = sum(i.refused_packets.get(reason, 0) for i in instances)
+    return drops

@@ -1,0 +1,167 @@
+"""What load generator and echoserver recorded of every packet, checked before anything is computed from it."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import RunFailed
+
+MAX_UNPACKED_BYTES = 4 << 30
+"""A record larger than this is refused unread: 50 bytes a packet allow 80 million packets, days above a run's."""
+EARLY_TOLERANCE_NS = 1_000_000
+"""A burst may leave a little before its last packet is due; a reply earlier than that contradicts the clock."""
+MAX_RUN_NS = 24 * 3600 * 1_000_000_000
+"""Times further apart than a day are not of one run; a series over them would fill the memory."""
+MIN_FRAME_BYTES = 42
+
+_UNREADABLE: tuple[type[Exception], ...] = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    RuntimeError,
+    OverflowError,
+    MemoryError,
+    SyntaxError,
+)
+_UNREADABLE += (zipfile.BadZipFile, zlib.error)
+"""What NumPy and zipfile raise for bytes that are not an archive of arrays."""
+
+Int64Array = npt.NDArray[np.int64]
+
+_LOADGEN: dict[str, tuple[str, str]] = {
+    "intended_ns": ("int64", "N"),
+    "sent_ns": ("int64", "N"),
+    "received_ns": ("int64", "N"),
+    "flow": ("uint32", "N"),
+    "frame_bytes": ("uint16", "N"),
+    "duplicates": ("uint16", "N"),
+    "flow_reordered": ("uint32", "F"),
+    "server_received_ns": ("int64", "M"),
+    "server_duplicates": ("uint16", "M"),
+}
+_ECHOSERVER: dict[str, tuple[str, str]] = {
+    "flow_external_ip": ("uint32", "F"),
+    "flow_external_port": ("uint16", "F"),
+    "flow_mapping_changes": ("uint32", "F"),
+    "flow_packets": ("uint64", "F"),
+    "server_sent_ns": ("int64", "M"),
+    "server_intended_ns": ("int64", "M"),
+    "server_flow": ("uint32", "M"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class PacketRecords:
+    """One entry per echo request (N), server-originated packet (M) and flow (F); CLOCK_MONOTONIC ns, 0 = never.
+
+    `received_ns` is the arrival of the echo reply with what was left of the link's latency; RTT is counted from
+    `intended_ns`. Construction checks shapes, types and consistency: RunFailed names the array and the first bad index.
+    """
+
+    intended_ns: Int64Array
+    sent_ns: Int64Array
+    received_ns: Int64Array
+    flow: npt.NDArray[np.uint32]
+    frame_bytes: npt.NDArray[np.uint16]
+    duplicates: npt.NDArray[np.uint16]
+    flow_reordered: npt.NDArray[np.uint32]
+    server_received_ns: Int64Array
+    server_duplicates: npt.NDArray[np.uint16]
+    flow_external_ip: npt.NDArray[np.uint32]
+    flow_external_port: npt.NDArray[np.uint16]
+    flow_mapping_changes: npt.NDArray[np.uint32]
+    flow_packets: npt.NDArray[np.uint64]
+    server_sent_ns: Int64Array
+    server_intended_ns: Int64Array
+    server_flow: npt.NDArray[np.uint32]
+
+    def __post_init__(self) -> None:
+        sizes: dict[str, tuple[int, str]] = {}
+        for name, (dtype, axis) in {**_LOADGEN, **_ECHOSERVER}.items():
+            array = getattr(self, name)
+            if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype != np.dtype(dtype):
+                got = f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
+                raise RunFailed(f"packet records: {name} must be {dtype}[{axis}], is {got}")
+            size, first = sizes.setdefault(axis, (array.size, name))
+            if array.size != size:
+                raise RunFailed(f"packet records: {name} has {array.size} entries, {first} has {size}")
+        _check_times("", self.intended_ns, self.sent_ns, self.received_ns)
+        _check_times("server_", self.server_intended_ns, self.server_sent_ns, self.server_received_ns)
+        _check_span(self)
+        _refuse("flow", self.flow >= self.flows, f"flow number not below {self.flows}")
+        _refuse("server_flow", self.server_flow >= self.flows, f"flow number not below {self.flows}")
+        _refuse("frame_bytes", self.frame_bytes < MIN_FRAME_BYTES, f"below the {MIN_FRAME_BYTES} header bytes")
+        _refuse("duplicates", (self.duplicates > 0) & (self.received_ns == 0), "a duplicate of a packet never received")
+        _refuse(
+            "server_duplicates",
+            (self.server_duplicates > 0) & (self.server_received_ns == 0),
+            "a duplicate of a packet never received",
+        )
+
+    @property
+    def packets(self) -> int:
+        """N, the echo requests intended."""
+        return int(self.intended_ns.size)
+
+    @property
+    def server_packets(self) -> int:
+        """M, the server-originated packets intended."""
+        return int(self.server_intended_ns.size)
+
+    @property
+    def flows(self) -> int:
+        """F."""
+        return int(self.flow_reordered.size)
+
+
+def _refuse(name: str, bad: npt.NDArray[np.bool_], why: str) -> None:
+    if bad.any():
+        raise RunFailed(f"packet records: {name}[{int(np.argmax(bad))}]: {why}")
+
+
+def _check_times(prefix: str, intended_ns: Int64Array, sent_ns: Int64Array, received_ns: Int64Array) -> None:
+    _refuse(f"{prefix}intended_ns", intended_ns <= 0, "not a time")
+    _refuse(f"{prefix}sent_ns", sent_ns < 0, "negative time")
+    _refuse(f"{prefix}received_ns", received_ns < 0, "negative time")
+    _refuse(f"{prefix}received_ns", (received_ns > 0) & (sent_ns == 0), "received, but never sent")
+    early = (received_ns > 0) & (received_ns - intended_ns < -EARLY_TOLERANCE_NS)
+    _refuse(f"{prefix}received_ns", early, "received before it was due to be sent")
+
+
+def _check_span(records: PacketRecords) -> None:
+    known = [a[a > 0] for a in (records.intended_ns, records.received_ns, records.server_intended_ns)]
+    known.append(records.server_received_ns[records.server_received_ns > 0])
+    known = [times for times in known if times.size]
+    if known and max(int(t.max()) for t in known) - min(int(t.min()) for t in known) > MAX_RUN_NS:
+        raise RunFailed("packet records: times more than a day apart are not of one run")
+
+
+def load_packet_records(loadgen: Path, echoserver: Path) -> PacketRecords:
+    """Read `loadgen.npz` and `echoserver.npz`. RunFailed: missing, truncated, oversized or inconsistent."""
+    arrays = {**_read(loadgen, _LOADGEN), **_read(echoserver, _ECHOSERVER)}
+    return PacketRecords(**{field.name: arrays[field.name] for field in fields(PacketRecords)})
+
+
+def _read(path: Path, expected: dict[str, tuple[str, str]]) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > MAX_UNPACKED_BYTES:
+            raise RunFailed(f"{path}: {unpacked} bytes unpacked, more than the {MAX_UNPACKED_BYTES} a run may hold")
+        with np.load(path, allow_pickle=False) as data:
+            missing = [name for name in expected if name not in data.files]
+            if missing:
+                raise RunFailed(f"{path}: no array {missing[0]!r}; was it written by another version?")
+            return {name: data[name] for name in expected}
+    except FileNotFoundError as error:
+        raise RunFailed(f"{path}: not there; its process ended before it wrote its packet records") from error
+    except _UNREADABLE as error:
+        raise RunFailed(f"{path}: not readable as packet records ({type(error).__name__}: {error})") from error

@@ -1,0 +1,1 @@
+"""Moving the state of a VNF instance: controller, control protocol, streams, resynchronisation modes."""

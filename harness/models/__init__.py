@@ -1,0 +1,1 @@
+"""The papers' analytic models: one module per paper, each function with its equation, vectorised over grids."""

@@ -1,0 +1,215 @@
+"""TOML text and `--set` overrides to a Profile, with every mistake as one line: source, path of the key, what to do."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from harness.errors import ProfileError
+from harness.profile.checks import Problem, problems, suggestion, unknown_names
+from harness.profile.images import describe, known_images
+from harness.profile.model import Profile, Table
+from harness.profile.parameters import parameter_problems
+
+MAX_FILE_BYTES = 2**20
+_SHOWN_CHARACTERS = 60
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_EXPECTED = {
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text in quotes",
+    "tuple_type": "must be a list",
+    "too_short": "must have at least one element",
+    "model_type": "must be a table",
+    "dict_type": "must be a table",
+}
+
+
+def load_profile(path: Path, overrides: Sequence[str] = ()) -> Profile:
+    """Read, override and check a profile file. Raises ProfileError with one line per mistake."""
+    document = _read(path)
+    overridden = apply_overrides(document, overrides)
+    identity = document.setdefault("profile", {})
+    if isinstance(identity, dict):
+        identity.setdefault("name", path.stem)
+    return parse_profile(document, source=str(path), overridden=overridden)
+
+
+def parse_profile(
+    document: Mapping[str, Any],
+    source: str = "profile",
+    overridden: Iterable[str] = (),
+    images: Mapping[str, Path] | None = None,
+) -> Profile:
+    """Check TOML data. `overridden` are dotted paths that came from --set; `images` defaults to `known_images()`.
+
+    Raises ProfileError with one line per mistake.
+    """
+    from_command_line = frozenset(overridden)
+    known = known_images() if images is None else images
+    names = tuple(sorted(known))
+    try:
+        profile = Profile.model_validate(document)
+    except ValidationError as error:
+        found = [_explain(detail) for detail in error.errors(include_url=False)]
+        # Names need no valid rest: with them every independent mistake is told at once.
+        image, modes = _raw(document, "vnf", "image"), _raw(document, "migration", "modes")
+        found += unknown_names(image, modes, names)
+    else:
+        found = list(problems(profile, names))
+        folder = known.get(profile.vnf.image)
+        if folder is not None:
+            found += parameter_problems(profile.vnf.parameters, describe(folder))
+        if not found:
+            return profile
+    raise ProfileError("\n".join(_line(problem, source, from_command_line) for problem in found))
+
+
+def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[str]:
+    """Apply each "table.key=value" in order; returns the paths set. Raises ProfileError.
+
+    The value is TOML; what is not TOML is taken as a string, so that 600M needs no quotes.
+    """
+    paths = []
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        keys = path.strip().split(".")
+        if not equals or len(keys) < 2 or not all(keys):
+            raise ProfileError(f"--set {_shown(override)}: must be table.key=value, such as load.rate=300M")
+        table: Any = document
+        for depth, key in enumerate(keys[:-1]):
+            table = table.setdefault(key, {})
+            if not isinstance(table, dict):
+                raise ProfileError(f"--set {_shown(override)}: {'.'.join(keys[: depth + 1])} is a value, not a table")
+        table[keys[-1]] = _value(text.strip())
+        paths.append(".".join(keys))
+    return paths
+
+
+def _raw(document: Mapping[str, Any], table: str, key: str) -> object:
+    content = document.get(table)
+    return content.get(key) if isinstance(content, dict) else None
+
+
+def _value(text: str) -> object:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text
+    # More than one key: the text went on after its value, on a second line.
+    return parsed["value"] if len(parsed) == 1 else text
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ProfileError(f"{path}: not a file")
+        if status.st_size > MAX_FILE_BYTES:
+            raise ProfileError(f"{path}: {status.st_size} bytes are too many for a profile (at most {MAX_FILE_BYTES})")
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        near = suggestion(path.name, tuple(sorted(p.name for p in _beside(path))))
+        raise ProfileError(f"{path}: {error.strerror or error}{near}") from None
+    except UnicodeDecodeError as error:
+        raise ProfileError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ProfileError(f"{path}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise ProfileError(f"{path}: not valid TOML: nested too deeply") from None
+
+
+def _beside(path: Path) -> Iterator[Path]:
+    try:
+        yield from path.parent.glob("*.toml")
+    except OSError:
+        return
+
+
+def _line(problem: Problem, source: str, from_command_line: frozenset[str]) -> str:
+    bare = problem.path.partition("[")[0]
+    set_there = any(bare == path or bare.startswith(f"{path}.") for path in from_command_line)
+    return f"{'--set' if set_there else source}: {problem.path}: {problem.message}"
+
+
+def _explain(detail: ErrorDetails) -> Problem:
+    location = detail["loc"]
+    if detail["type"] == "extra_forbidden":
+        return Problem(_dotted(location), f"unknown key{_key_suggestion(location)}")
+    # Locations inside a union end in names of types; the key's own path is what stands in the file.
+    keys = tuple(key for index, key in enumerate(location) if isinstance(key, int) or _is_key(location[:index], key))
+    given = detail["input"]
+    if detail["type"] == "literal_error":
+        field = _field_type(keys)
+        choices = tuple(str(choice) for choice in get_args(field))
+        return Problem(_dotted(keys), f"unknown value {_shown(given)}{suggestion(str(given), choices)}")
+    if detail["type"] == "value_error":
+        return Problem(_dotted(keys), str(detail["ctx"]["error"]))
+    expected = _EXPECTED.get(detail["type"]) or detail["msg"].replace("Input should", "must")
+    return Problem(_dotted(keys), f"{expected}, not {_shown(given)}")
+
+
+def _key_suggestion(location: tuple[int | str, ...]) -> str:
+    name = str(location[-1])
+    parent = _table(location[:-1])
+    keys = _keys(parent)
+    near = suggestion(name, keys)
+    if "did you mean" in near:
+        return f"; did you mean {_dotted((*location[:-1], near.removeprefix('; did you mean ').removesuffix('?')))}?"
+    elsewhere = [path for path in _paths(Profile) if path.rpartition(".")[2] == name]
+    return f"; did you mean {elsewhere[0]}?" if elsewhere else near
+
+
+def _paths(table: type[Table], prefix: str = "") -> Iterator[str]:
+    for name, field in table.model_fields.items():
+        path = f"{prefix}{field.alias or name}"
+        yield path
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Table):
+            yield from _paths(field.annotation, f"{path}.")
+
+
+def _keys(table: type[Table]) -> tuple[str, ...]:
+    return tuple(field.alias or name for name, field in table.model_fields.items())
+
+
+def _table(location: tuple[int | str, ...]) -> type[Table]:
+    table: type[Table] = Profile
+    for key in location:
+        annotation = _annotation(table, key)
+        if not (isinstance(annotation, type) and issubclass(annotation, Table)):
+            break
+        table = annotation
+    return table
+
+
+def _annotation(table: type[Table], key: int | str) -> Any:
+    return next((f.annotation for name, f in table.model_fields.items() if key == (f.alias or name)), None)
+
+
+def _field_type(location: tuple[int | str, ...]) -> Any:
+    return _annotation(_table(location[:-1]), location[-1])
+
+
+def _is_key(location: tuple[int | str, ...], key: str) -> bool:
+    return key in _keys(_table(location)) or (len(location) == 2 and location[-1] == "parameters")
+
+
+def _dotted(location: tuple[int | str, ...]) -> str:
+    path = ""
+    for key in location:
+        name = key if isinstance(key, int) or _BARE_KEY.fullmatch(key) else json.dumps(key)
+        path += f"[{name}]" if isinstance(key, int) else f".{name}" if path else str(name)
+    return path
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."

@@ -1,0 +1,249 @@
+"""The profile: one experiment as data. Every key of a profile file is a field here, under the name of its alias.
+
+Fields are integers of ns, bytes and bit/s whose names carry the unit; the file writes them as text with a unit. Unknown
+keys are refused, nothing is coerced, and a profile does not change after it is made.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from harness.migration.modes import MODES as RESYNCHRONISATION_MODES
+from harness.profile.quantities import (
+    FrameSize,
+    OfferedLoad,
+    PositiveTime,
+    Rate,
+    Size,
+    SnapshotRate,
+    Time,
+)
+from harness.units import parse_load, parse_rate, parse_size, parse_time
+
+CONTROL = "none"
+"""The control: the same load without a migration."""
+MODES = (CONTROL, *RESYNCHRONISATION_MODES)
+"""What a profile can compare."""
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _scalar(value: object) -> object:
+    if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError(f"must be text, a finite number or true or false, not {value!r:.60}")
+    return value
+
+
+def _file_name(value: str) -> str:
+    if value and not _NAME.fullmatch(value):
+        raise ValueError(
+            f"{value!r:.80} must be 1 to 64 letters, digits, '_', '-' or '.', not starting with '.' or '-'"
+        )
+    return value
+
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
+
+ParameterValue = Annotated[Any, AfterValidator(_scalar)]
+"""bool, int, finite float or str."""
+
+
+class Table(BaseModel):
+    """A table of the profile file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Identity(Table):
+    """[profile]"""
+
+    name: Annotated[str, AfterValidator(_file_name)] = Field(
+        default="",
+        description="Name in results: letters, digits, '_', '.', '-'; the file's name where it is left out.",
+    )
+    description: str = Field(default="", max_length=1000, description="What the profile is for.")
+
+
+class Vnf(Table):
+    """[vnf]"""
+
+    image: str = Field(default="nat", description="A folder of vnf_images, or an installed image.")
+    parameters: dict[str, ParameterValue] = Field(
+        default_factory=dict, description="Parameters of the image, as its image.toml lists them."
+    )
+
+
+class Load(Table):
+    """[load]"""
+
+    rate_bps: OfferedLoad = Field(
+        default=parse_load("200M"),
+        alias="rate",
+        description="Bit/s through the VNF, BOTH directions together: '600M' is 300 Mbit/s of requests and 300 Mbit/s "
+        "of replies. Counts whole frames, those of new flows too.",
+    )
+    frame_bytes: FrameSize = Field(
+        default=512, alias="frame", description="Bytes of a frame, the 42 header bytes included."
+    )
+    flows: int = Field(default=128, ge=1, le=16_384, description="UDP sockets open from the start of the load.")
+    echo_addresses: int = Field(default=4, ge=1, le=4, description="Addresses of the echoserver.")
+    hosts: int = Field(default=16, ge=1, le=250, description="Interior hosts the flows belong to.")
+    arrivals: Literal["constant"] = Field(default="constant", description="Law of the intended send times.")
+    new_flows_per_s: int = Field(
+        default=20,
+        ge=0,
+        le=10_000,
+        description="Flows opened all through the load; their requests are part of load.rate.",
+    )
+    new_flow_packets: int = Field(
+        default=8, ge=1, le=100, description="Requests a new flow sends over its life, as far as the load lasts."
+    )
+    server_packets_per_s: int = Field(
+        default=50, ge=0, le=100_000, description="Packets the echoserver originates, beside load.rate."
+    )
+    seed: int = Field(default=1, ge=0, lt=2**32, description="Seed of everything random in the load.")
+
+
+class Timing(Table):
+    """[timing]; s is the start of the measured window."""
+
+    warm_up_ns: PositiveTime = Field(
+        default=parse_time("2s"), alias="warm_up", description="The load starts this long before s."
+    )
+    window_ns: PositiveTime = Field(
+        default=parse_time("15s"), alias="window", description="Requests intended in [s, s + window) are measured."
+    )
+    migrate_at_ns: Time = Field(
+        default=parse_time("5s"), alias="migrate_at", description="The migration is triggered at s + migrate_at."
+    )
+    load_until_ns: PositiveTime = Field(
+        default=parse_time("13s"), alias="load_until", description="The load ends at s + load_until."
+    )
+    late_ns: PositiveTime = Field(
+        default=parse_time("15ms"), alias="late", description="A request whose RTT is longer than this is late."
+    )
+    interval_ns: PositiveTime = Field(
+        default=parse_time("100ms"), alias="interval", description="Length of an interval of the time series."
+    )
+
+
+class Uplink(Table):
+    """[uplink]: the one link of each VNF instance; its meter holds for each direction, migration streams included."""
+
+    rate_bps: Rate = Field(default=parse_rate("1Gbit"), alias="rate", description="Bit/s per direction.")
+    burst_ns: PositiveTime = Field(
+        default=parse_time("20ms"), alias="burst", description="Depth of the meter's bucket, as time at the rate."
+    )
+    queue_limit_bytes: Size = Field(
+        default=parse_size("64KiB"),
+        alias="queue_limit",
+        description="Bytes that may wait for tokens. The published meter drops instead of queueing: keep it short.",
+    )
+    latency_ns: Time = Field(default=parse_time("2.5ms"), alias="latency", description="One-way delay per direction.")
+    latency_backend: Literal["auto", "netem", "delay_line", "none"] = Field(
+        default="auto", description="What delays: netem, the delay line of the receiving port, or nothing."
+    )
+
+
+class Deadlines(Table):
+    """[migration.deadlines]: longest wait of each phase. Up to the switchover the migration then aborts."""
+
+    connect_ns: PositiveTime = Field(
+        default=parse_time("5s"), alias="connect", description="Destination ready and both streams established."
+    )
+    snapshot_ns: PositiveTime = Field(
+        default=parse_time("30s"), alias="snapshot", description="Snapshot sent, read and installed."
+    )
+    resynchronise_ns: PositiveTime = Field(
+        default=parse_time("30s"), alias="resynchronise", description="Until the destination asks for the redirect."
+    )
+    switchover_ns: PositiveTime = Field(
+        default=parse_time("2s"), alias="switchover", description="Source committed and both dataplanes steered."
+    )
+    drain_ns: PositiveTime = Field(
+        default=parse_time("10s"), alias="drain", description="Both drain packets taken by the source, stream closed."
+    )
+    finish_ns: PositiveTime = Field(
+        default=parse_time("30s"), alias="finish", description="Last statelet installed and pkt_q worked off: live."
+    )
+
+
+class Migration(Table):
+    """[migration]"""
+
+    modes: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
+        default=MODES, min_length=1, description=f"Modes compared by this profile, of: {', '.join(MODES)}."
+    )
+    filler_bytes: Size = Field(
+        default=parse_size("20MiB"),
+        alias="filler",
+        description="Incompressible bytes behind the snapshot's tables, for the size of a larger state.",
+    )
+    snapshot_rate_bps: SnapshotRate = Field(
+        default="auto",
+        alias="snapshot_rate",
+        description="Pacing of the snapshot stream only. 'auto' is 0.9 x (uplink rate - offered load). The "
+        "resynchronisation stream is never paced: best effort.",
+    )
+    pkt_q_packets: int = Field(
+        default=65_536, ge=64, le=2**20, description="Packets the destination holds until its state is complete."
+    )
+    st_q_out_packets: int = Field(default=65_536, ge=64, le=2**22, description="Statelets that may wait at the source.")
+    st_q_in_packets: int = Field(
+        default=524_288, ge=64, le=2**22, description="Statelets that may wait at the destination."
+    )
+    repetitions: int = Field(default=1, ge=1, le=1000, description="Runs per mode.")
+    seed: int = Field(default=1, ge=0, lt=2**32, description="Seed of the order of runs and of the filler.")
+    deadlines: Deadlines = Field(default_factory=Deadlines)
+
+
+class Dataplane(Table):
+    """[dataplane]"""
+
+    scheduler: Literal["auto", "fifo", "other"] = Field(
+        default="auto", description="Policy of dataplane threads: SCHED_FIFO, SCHED_OTHER, or FIFO where permitted."
+    )
+    tick_ns: PositiveTime = Field(
+        default=parse_time("200us"), alias="tick", description="Longest sleep between two looks at the ports."
+    )
+    burst_packets: int = Field(default=64, ge=1, le=256, description="Packets moved by one system call.")
+    receive_buffer_bytes: Size = Field(
+        default=parse_size("16MiB"), alias="receive_buffer", description="Socket buffer of a port."
+    )
+    verify: bool = Field(
+        default=True, description="Trace the packets and check the final state against a reference network function."
+    )
+
+
+class Record(Table):
+    """[record]"""
+
+    results: str = Field(default="results", min_length=1, description="Folder of the run directories.")
+
+
+class Profile(Table):
+    """One experiment, complete and consistent when it comes from `load_profile` or `parse_profile`."""
+
+    profile: Identity = Field(default_factory=Identity)
+    vnf: Vnf = Field(default_factory=Vnf)
+    load: Load = Field(default_factory=Load)
+    timing: Timing = Field(default_factory=Timing)
+    uplink: Uplink = Field(default_factory=Uplink)
+    migration: Migration = Field(default_factory=Migration)
+    dataplane: Dataplane = Field(default_factory=Dataplane)
+    record: Record = Field(default_factory=Record)
+
+    @property
+    def name(self) -> str:
+        """Name in results."""
+        return self.profile.name
+
+    def document(self) -> dict[str, Any]:
+        """The effective profile as TOML data, every default filled in; parses back to an equal profile."""
+        return self.model_dump(mode="json", by_alias=True)

@@ -1,0 +1,1 @@
+"""Provisioning: declarative, idempotent tasks carried out over a connection, undone in reverse."""

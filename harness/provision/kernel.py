@@ -1,0 +1,123 @@
+"""The few system calls about namespaces that Python 3.11 lacks: setns, unshare, mount, umount2 (namespaces(7),
+mount(2)).
+
+Every function acts on the calling thread only. Call them in a thread made for the purpose, never in the main thread:
+a thread that has entered a network namespace stays there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import stat
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+CLONE_NEWNET = 0x40000000
+NETNS_DIRECTORY = Path("/run/netns")
+
+_MS_BIND = 4096
+_MS_REC = 16384
+_MS_SHARED = 1 << 20
+_MNT_DETACH = 2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_void_p]
+_libc.umount2.argtypes = [ctypes.c_char_p, ctypes.c_int]
+
+
+class NamespaceIdentity(NamedTuple):
+    """What tells one network namespace from every other: device and inode of its nsfs file."""
+
+    device: int
+    inode: int
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def setns_network(descriptor: int) -> None:
+    """Move the calling thread into the network namespace behind `descriptor`; OSError if refused."""
+    _check(_libc.setns(descriptor, CLONE_NEWNET), "setns")
+
+
+def unshare_network() -> None:
+    """Move the calling thread into a new, empty network namespace; OSError if refused."""
+    _check(_libc.unshare(CLONE_NEWNET), "unshare")
+
+
+def thread_namespace_path() -> str:
+    """The nsfs path of the calling thread's network namespace."""
+    return f"/proc/self/task/{threading.get_native_id()}/ns/net"
+
+
+def thread_namespace_identity() -> NamespaceIdentity:
+    """Identity of the calling thread's network namespace."""
+    status = Path(thread_namespace_path()).stat()
+    return NamespaceIdentity(status.st_dev, status.st_ino)
+
+
+def prepare_netns_directory() -> None:
+    """Make /run/netns a shared mount, as iproute2 does (ip-netns(8)).
+
+    Without it a later `ip netns add` would bind the directory over itself and keep a second mount of ours for ever.
+    """
+    NETNS_DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
+    target = str(NETNS_DIRECTORY).encode()
+    try:
+        _check(_libc.mount(b"", target, b"none", _MS_SHARED | _MS_REC, None), "mount")
+    except OSError:
+        _check(_libc.mount(target, target, b"none", _MS_BIND | _MS_REC, None), f"bind {NETNS_DIRECTORY}")
+        _check(_libc.mount(b"", target, b"none", _MS_SHARED | _MS_REC, None), f"share {NETNS_DIRECTORY}")
+
+
+def bind_thread_namespace(path: Path) -> None:
+    """Give the calling thread's network namespace the name `path` (an existing empty file)."""
+    _check(_libc.mount(thread_namespace_path().encode(), str(path).encode(), b"none", _MS_BIND, None), f"bind {path}")
+
+
+def unmount(path: Path) -> None:
+    """Detach what is mounted on `path`; OSError(EINVAL) if nothing is."""
+    _check(_libc.umount2(str(path).encode(), _MNT_DETACH), f"umount {path}")
+
+
+def namespace_identity(name: str) -> NamespaceIdentity | None:
+    """Identity of the named network namespace; None when there is none of that name.
+
+    A plain file left by an interrupted creation is reported by its own device and inode, which never equal a
+    namespace's.
+    """
+    try:
+        status = (NETNS_DIRECTORY / name).stat()
+    except FileNotFoundError:
+        return None
+    return NamespaceIdentity(status.st_dev, status.st_ino)
+
+
+def remove_named_namespace(name: str, identity: NamespaceIdentity) -> bool:
+    """Remove the name of a namespace if it is the very one of `identity`; False when it is not, or is not there."""
+    path = NETNS_DIRECTORY / name
+    if namespace_identity(name) != identity:
+        return False
+    unmount(path)
+    path.unlink(missing_ok=True)
+    return True
+
+
+def remove_stale_name(name: str) -> bool:
+    """Remove the empty plain file that a creation interrupted before its bind mount leaves; False when it is no such
+    file.
+    """
+    path = NETNS_DIRECTORY / name
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size != 0 or status.st_dev != NETNS_DIRECTORY.stat().st_dev:
+            return False
+        path.unlink()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,30 @@
+"""Task kinds by the name a play uses for them."""
+
+from __future__ import annotations
+
+from harness.provision.task import Task
+from harness.provision.tasks.address import Addresses
+from harness.provision.tasks.bridge import Bridge, BridgePorts
+from harness.provision.tasks.fdb import ForwardingEntries
+from harness.provision.tasks.link import LinkSettings, VethPair
+from harness.provision.tasks.neighbour import Neighbours
+from harness.provision.tasks.netns import NetworkNamespace
+from harness.provision.tasks.process import Process, ProcessReady
+from harness.provision.tasks.qdisc import Qdiscs
+from harness.provision.tasks.sysctl import SysctlMember, Sysctls
+
+TASKS: dict[str, type[Task]] = {
+    "address": Addresses,
+    "bridge": Bridge,
+    "bridge_port": BridgePorts,
+    "fdb": ForwardingEntries,
+    "link": LinkSettings,
+    "neighbour": Neighbours,
+    "netns": NetworkNamespace,
+    "process": Process,
+    "process_ready": ProcessReady,
+    "qdisc": Qdiscs,
+    "sysctl": Sysctls,
+    "sysctl_member": SysctlMember,
+    "veth": VethPair,
+}

@@ -1,0 +1,1 @@
+"""What a run leaves behind: run directory, manifest, events, line protocol, summary."""

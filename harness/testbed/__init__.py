@@ -1,0 +1,1 @@
+"""The five-node testbed: its description, the tasks that build it, steering and counters of its fabric."""

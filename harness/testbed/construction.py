@@ -1,0 +1,175 @@
+"""From the description of the testbed to the tasks that build it. Pure: nothing is changed, the facts are given."""
+
+from __future__ import annotations
+
+from harness.errors import MachineError
+from harness.provision.facts import Facts
+from harness.provision.task import Task
+from harness.provision.tasks.address import Addresses
+from harness.provision.tasks.bridge import Bridge, BridgePorts
+from harness.provision.tasks.fdb import ForwardingEntries
+from harness.provision.tasks.link import LinkEnd, LinkSettings, VethPair
+from harness.provision.tasks.neighbour import Neighbours
+from harness.provision.tasks.netns import NetworkNamespace
+from harness.provision.tasks.qdisc import Netem, Qdiscs, Tbf
+from harness.provision.tasks.sysctl import SysctlMember, Sysctls
+from harness.testbed import topology as names
+from harness.testbed.topology import Topology
+
+_QUIET_PORT = {"learning": False, "flood": False, "mcast_flood": False}
+_SYSCTLS = {
+    "net.ipv6.conf.all.disable_ipv6": "1",
+    "net.ipv6.conf.default.disable_ipv6": "1",
+    "net.ipv4.ip_forward": "0",
+    "net.ipv4.conf.all.rp_filter": "0",
+    "net.ipv4.conf.default.rp_filter": "0",
+}
+# br_netfilter, where loaded, sends bridged frames through the IP tables: slower, and lossy with connection tracking.
+_FABRIC_SYSCTLS = {f"net.bridge.bridge-nf-call-{table}": "0" for table in ("iptables", "ip6tables", "arptables")}
+
+
+def resolve_backend(requested: str, facts: Facts) -> str:
+    """The latency backend that will run: "netem", "delay_line" or "none"; MachineError when the kernel lacks the one
+    asked for.
+    """
+    if requested == "auto":
+        return "netem" if facts.features.netem else "delay_line"
+    if requested == "netem" and not facts.features.netem:
+        raise MachineError(
+            f"latency backend netem: the kernel {facts.kernel_release} has no sch_netem; use delay_line or auto"
+        )
+    return requested
+
+
+def tasks_for(topology: Topology, facts: Facts) -> list[Task]:
+    """All tasks that build the testbed, in order. MachineError when this host cannot do what the topology asks for."""
+    backend = resolve_backend(topology.latency_backend, facts)
+    if topology.congestion_control not in facts.congestion_controls:
+        known = ", ".join(facts.congestion_controls)
+        raise MachineError(f"TCP congestion control {topology.congestion_control!r}: not available; there are {known}")
+    return [
+        *_host_parameters(topology),
+        *_namespaces(topology, facts),
+        _bridge(topology),
+        *_links(topology, backend),
+        *_forwarding(topology),
+        *_management(topology, backend),
+        *_meters(topology, backend),
+    ]
+
+
+def _host_parameters(topology: Topology) -> list[Task]:
+    """A namespace may only be given a congestion control that the host allows to everybody (tcp(7))."""
+    return [SysctlMember("localhost", "net.ipv4.tcp_allowed_congestion_control", topology.congestion_control)]
+
+
+def receive_mask(receive_order: str, cpu_mask: int) -> str:
+    """CPUs that may receive for a link, in hex: one of `cpu_mask`, all of it, or none for "wherever it was sent"."""
+    if receive_order == "cpu":
+        return "0"
+    lowest = cpu_mask & -cpu_mask
+    return f"{lowest if receive_order == 'link' else cpu_mask:x}"
+
+
+def _namespaces(topology: Topology, facts: Facts) -> list[Task]:
+    created: list[Task] = [NetworkNamespace(node, topology.netns(node)) for node in names.NODES]
+    parameters: list[Task] = []
+    for node in names.NODES:
+        values = {**_SYSCTLS, "net.core.rps_default_mask": receive_mask(topology.receive_order, facts.cpu_mask)}
+        if node in names.MANAGEMENT_ADDRESSES:
+            values["net.ipv4.tcp_congestion_control"] = topology.congestion_control
+        if node == names.FABRIC:
+            values.update(_FABRIC_SYSCTLS)
+        parameters.append(Sysctls(node, topology.netns(node), values, container=topology.netns(node)))
+    loopbacks: list[Task] = [
+        LinkSettings(node, topology.netns(node), "lo", container=topology.netns(node)) for node in names.NODES
+    ]
+    return created + parameters + loopbacks
+
+
+def _bridge(topology: Topology) -> Task:
+    fabric = topology.netns(names.FABRIC)
+    end = LinkEnd(fabric, names.BRIDGE, names.CONTROLLER_MAC, topology.mtu_bytes, topology.gso_max_size_bytes)
+    return Bridge(names.FABRIC, end, container=fabric)
+
+
+def management_link(backend: str) -> str:
+    """Link of an instance that carries its management address."""
+    return names.MANAGEMENT_LINK if backend == "delay_line" else names.UPLINK
+
+
+def _links(topology: Topology, backend: str) -> list[Task]:
+    fabric = topology.netns(names.FABRIC)
+    mtu, gso = topology.mtu_bytes, topology.gso_max_size_bytes
+    tasks: list[Task] = []
+    for node, mac in names.NODE_MACS.items():
+        netns = topology.netns(node)
+        port = LinkEnd(fabric, node, names.PORT_MACS[node], mtu, gso, master=names.BRIDGE)
+        separate = node in names.INSTANCES and backend == "delay_line"
+        uplink = LinkEnd(netns, names.UPLINK, names.UPLINK_MACS[node] if separate else mac, mtu, gso)
+        tasks.append(VethPair(node, port, uplink, container=netns))
+    if backend == "delay_line":
+        for node in names.INSTANCES:
+            netns = topology.netns(node)
+            end = LinkEnd(netns, names.MANAGEMENT_LINK, names.MANAGEMENT_MACS[node], mtu, gso)
+            peer = LinkEnd(netns, names.MANAGEMENT_PEER, names.MANAGEMENT_PEER_MACS[node], mtu, gso)
+            tasks.append(VethPair(node, end, peer, container=netns))
+    return tasks
+
+
+def _forwarding(topology: Topology) -> list[Task]:
+    """Static forwarding; the VNF addresses belong to the source at first, and broadcasts do not reach the
+    destination.
+    """
+    fabric = topology.netns(names.FABRIC)
+    ports = {node: {**_QUIET_PORT, "bcast_flood": node != names.DESTINATION} for node in names.NODE_MACS}
+    entries = {mac: node for node, mac in names.NODE_MACS.items()}
+    entries.update(dict.fromkeys(names.VNF_MACS, names.SOURCE))
+    return [
+        BridgePorts(names.FABRIC, fabric, ports, container=fabric),
+        ForwardingEntries(names.FABRIC, fabric, entries, container=fabric),
+    ]
+
+
+def _management(topology: Topology, backend: str) -> list[Task]:
+    links = {names.FABRIC: names.BRIDGE, **dict.fromkeys(names.INSTANCES, management_link(backend))}
+    addresses: list[Task] = []
+    neighbours: list[Task] = []
+    for node, link in links.items():
+        netns = topology.netns(node)
+        address = f"{names.MANAGEMENT_ADDRESSES[node]}/{names.MANAGEMENT_PREFIX_LENGTH}"
+        addresses.append(Addresses(node, netns, link, address, container=netns))
+        others = {
+            names.MANAGEMENT_ADDRESSES[other]: names.MANAGEMENT_MACS[other]
+            for other in names.MANAGEMENT_ADDRESSES
+            if other != node
+        }
+        neighbours.append(Neighbours(node, netns, link, others, container=netns))
+    return addresses + neighbours
+
+
+def uplink_chain(topology: Topology, backend: str) -> list[Tbf | Netem]:
+    """Queueing disciplines of one direction of an uplink.
+
+    netem goes first with tbf behind it: the other way round netem's large queue would replace the meter's short one.
+    """
+    chain: list[Tbf | Netem] = []
+    uplink = topology.uplink
+    if backend == "netem" and uplink.latency_ns > 0:
+        chain.append(Netem(uplink.latency_ns))
+    if uplink.rate_bps is not None:
+        chain.append(Tbf(uplink.rate_bps, uplink.bucket_bytes, uplink.queue_limit_bytes))
+    return chain
+
+
+def _meters(topology: Topology, backend: str) -> list[Task]:
+    chain = uplink_chain(topology, backend)
+    if not chain:
+        return []
+    fabric = topology.netns(names.FABRIC)
+    tasks: list[Task] = []
+    for node in names.INSTANCES:
+        netns = topology.netns(node)
+        tasks.append(Qdiscs(names.FABRIC, fabric, node, chain, container=fabric))
+        tasks.append(Qdiscs(node, netns, names.UPLINK, chain, container=netns))
+    return tasks

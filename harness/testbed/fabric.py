@@ -1,0 +1,178 @@
+"""The fabric at run time: steering, drain frames, counters. Steering is a table of (MAC -> port)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from harness.errors import DeadlineExceeded, HarnessError, UsageError
+from harness.provision import messages
+from harness.provision.connections.base import Connection
+from harness.provision.netlink import Request, RouteSocket
+from harness.testbed import topology as names
+from harness.testbed.counters import FabricCounters, decode_links, decode_qdiscs
+from harness.testbed.drain import drain_frame
+from harness.testbed.topology import Topology
+
+_DRAIN_RETRY_S = 50e-6
+
+
+@dataclass(frozen=True)
+class Steered:
+    """A switchover: when the batch was handed to the kernel and when all of it was acknowledged (CLOCK_MONOTONIC ns).
+
+    `settled_ns` is when no CPU could still be forwarding a frame by the table as it was before.
+    """
+
+    owner: str
+    started_ns: int
+    acknowledged_ns: int
+    settled_ns: int
+    requests: int
+
+    @property
+    def duration_ns(self) -> int:
+        """From handing the batch over to its last acknowledgement."""
+        return self.acknowledged_ns - self.started_ns
+
+
+def steer_requests(indices: Mapping[str, int], owner: str) -> list[Request]:
+    """The batch that gives the VNF addresses to `owner`.
+
+    Broadcasts are let through to the owner before they are cut off from the other: for an instant both get them, so
+    that no ARP request is lost.
+    """
+    (other,) = (node for node in names.INSTANCES if node != owner)
+    return [
+        *(messages.fdb_replace(mac, indices[owner]) for mac in names.VNF_MACS),
+        messages.port_set(indices[owner], {"bcast_flood": True}),
+        messages.port_set(indices[other], {"bcast_flood": False}),
+    ]
+
+
+def visit_all_cpus() -> None:
+    """Let the calling thread run on every CPU it may use, once.
+
+    A CPU runs this thread only between two frames: forwarding happens with softirqs disabled, which cannot be
+    preempted. After the visit no CPU is still at work on a frame whose route it looked up before.
+    """
+    allowed = os.sched_getaffinity(0)
+    try:
+        for cpu in allowed:
+            os.sched_setaffinity(0, {cpu})
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@contextmanager
+def urgent() -> Iterator[None]:
+    """Within the block the calling thread runs before every dataplane thread, where the privilege is there."""
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_max(os.SCHED_FIFO)))
+    except PermissionError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
+class Fabric:
+    """The provisioned fabric of a run. Its sockets stay open, so close it before the namespaces go.
+
+    Raises HarnessError when the fabric is not provisioned.
+    """
+
+    def __init__(self, run_id: str, connection: Connection, topology: Topology) -> None:
+        self.run_id = run_id
+        self._connection = connection
+        self._topology = topology
+        self._netns = topology.netns(names.FABRIC)
+        self._steering = self._open(self._netns)
+        self._readers = {node: self._open(topology.netns(node)) for node in names.NODES}
+        self._names = {node: self._link_names(reader) for node, reader in self._readers.items()}
+        self._indices = {name: index for index, name in self._names[names.FABRIC].items()}
+        missing = [node for node in names.NODE_MACS if node not in self._indices]
+        if missing:
+            self.close()
+            raise HarnessError(f"fabric of run {run_id}: not provisioned, ports missing: {', '.join(missing)}")
+        self._batches = {owner: steer_requests(self._indices, owner) for owner in names.INSTANCES}
+        self._drain = connection.socket_in(self._netns, socket.AF_PACKET, socket.SOCK_RAW)
+        self._drain.bind((names.SOURCE, 0))
+
+    def _open(self, netns: str) -> RouteSocket:
+        return RouteSocket(self._connection.socket_in(netns, socket.AF_NETLINK, socket.SOCK_RAW))
+
+    @staticmethod
+    def _link_names(reader: RouteSocket) -> dict[int, str]:
+        return {int(link["index"]): str(link.get_attr("IFLA_IFNAME")) for link in reader.dump(messages.links_dump())}
+
+    def steer(self, to: str) -> Steered:
+        """Give the VNF addresses to `to` ("source" or "destination") by one netlink batch.
+
+        On return every frame forwarded by the table as it was before is in the queue of its port or beyond.
+        Raises NetlinkError when the kernel refused a part of it.
+        """
+        if to not in names.INSTANCES:
+            raise UsageError(f"steer to {to!r}: must be one of {', '.join(names.INSTANCES)}")
+        with urgent():
+            done = self._steering.transact(self._batches[to])
+            visit_all_cpus()
+        return Steered(to, done.started_ns, done.ended_ns, time.monotonic_ns(), done.requests)
+
+    def owner(self) -> str | None:
+        """The node that owns the VNF addresses by the forwarding table; None when they have no common owner."""
+        ports = {
+            self._names[names.FABRIC].get(entry["ifindex"])
+            for entry in self._steering.dump(messages.fdb_dump())
+            if entry.get_attr("NDA_LLADDR") in names.VNF_MACS and entry["state"] & messages.NUD_NOARP
+        }
+        return ports.pop() if len(ports) == 1 else None
+
+    def inject_drain(self, port_index: int, sequence: int, token: bytes, deadline_ns: int = 200_000_000) -> int:
+        """Send a drain frame out of the port towards the source, behind all its queue holds; returns when (ns).
+
+        A full queue drops the frame; the kernel says so and it is sent again until `deadline_ns` from now has passed,
+        which raises DeadlineExceeded: the frame then never left.
+        """
+        frame = drain_frame(port_index, sequence, token)
+        last_ns = time.monotonic_ns() + deadline_ns
+        while True:
+            try:
+                self._drain.send(frame)
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                if time.monotonic_ns() > last_ns:
+                    limit = f"{deadline_ns / 1e6:g} ms"
+                    raise DeadlineExceeded(f"drain frame {port_index}: the meter dropped it for {limit}") from error
+                time.sleep(_DRAIN_RETRY_S)
+            else:
+                return time.monotonic_ns()
+
+    def counters(self) -> FabricCounters:
+        """Counters of all links and queueing disciplines."""
+        started_ns = time.monotonic_ns()
+        links = []
+        qdiscs = []
+        for node, reader in self._readers.items():
+            links += decode_links(node, reader.dump_raw(messages.link_statistics_dump()), self._names[node])
+            if node == names.FABRIC or node in names.INSTANCES:
+                qdiscs += decode_qdiscs(node, reader.dump_raw(messages.qdiscs_dump()), self._names[node])
+        return FabricCounters(started_ns, time.monotonic_ns(), tuple(links), tuple(qdiscs))
+
+    def close(self) -> None:
+        """Close the sockets; they keep their namespaces alive."""
+        self._steering.close()
+        for reader in self._readers.values():
+            reader.close()
+        drain: socket.socket | None = getattr(self, "_drain", None)
+        if drain is not None:
+            drain.close()

@@ -1,0 +1,227 @@
+"""A run's testbed from nothing to nothing: lock, namespaces, processes, fabric, tear-down."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from harness.errors import HarnessError
+from harness.provision.connections.base import Connection
+from harness.provision.connections.local import LocalConnection
+from harness.provision.connections.spawned import SpawnedProcess
+from harness.provision.engine import Callback, Engine, Event
+from harness.provision.facts import Facts, gather_facts
+from harness.provision.inventory import Inventory
+from harness.provision.ownership import Ownership
+from harness.provision.task import Context, Task
+from harness.provision.tasks.process import Process, ProcessReady
+from harness.testbed import topology as names
+from harness.testbed.construction import management_link, resolve_backend, tasks_for
+from harness.testbed.fabric import Fabric
+from harness.testbed.topology import Topology
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """A process to start on a node. `configuration` is the first line of its standard input and may hold secrets."""
+
+    node: str
+    title: str
+    argv: Sequence[str]
+    configuration: Mapping[str, Any]
+    log_path: Path
+    ready_timeout_s: float = 20.0
+    environment: Mapping[str, str] | None = None
+
+
+@dataclass
+class StartedProcess:
+    """A running process and its "ready" event."""
+
+    title: str
+    process: SpawnedProcess
+    ready: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A process that runs but has not said "ready" yet."""
+
+    spec: ProcessSpec
+    task: Process
+
+
+def _silent(_event: Event) -> None:
+    pass
+
+
+class Testbed:
+    """The five nodes of one run. As a context manager it provisions on entry and tears down on exit, whatever happens.
+
+    Every step is reported to `callback`. Only one run at a time owns a machine: `provision` raises MachineError
+    naming the other one.
+    """
+
+    __test__ = False  # not a test class, whatever its name looks like to pytest
+
+    def __init__(
+        self,
+        topology: Topology,
+        callback: Callback = _silent,
+        connection: Connection | None = None,
+        state_directory: Path | None = None,
+        facts: Facts | None = None,
+    ) -> None:
+        self.topology = topology
+        self.facts = facts if facts is not None else gather_facts()
+        self.backend = resolve_backend(topology.latency_backend, self.facts)
+        self.connection: Connection = connection if connection is not None else LocalConnection()
+        self.inventory = Inventory.on_one_host(topology.run_id, names.NODES, self.connection)
+        self._callback = callback
+        self._state_directory = state_directory
+        self._ownership: Ownership | None = None
+        self._engine: Engine | None = None
+        self._fabric: Fabric | None = None
+
+    @property
+    def management_link(self) -> str:
+        """Link of an instance that carries its management address."""
+        return management_link(self.backend)
+
+    @property
+    def fabric(self) -> Fabric:
+        """Steering, drain frames and counters; HarnessError before `provision`."""
+        if self._fabric is None:
+            raise HarnessError(f"testbed {self.topology.run_id}: not provisioned yet")
+        return self._fabric
+
+    def tasks(self) -> list[Task]:
+        """The tasks that build this testbed."""
+        return tasks_for(self.topology, self.facts)
+
+    def provision(self, check: bool = False) -> dict[str, dict[str, int]]:
+        """Build the testbed, or bring it back to what it shall be; returns the recap (node -> result -> count).
+
+        With `check` nothing is created, not even the lock; the events tell what would change. After an error everything
+        this run has made is gone again.
+        """
+        play = f"testbed {self.topology.run_id}"
+        tasks = self.tasks()
+        if check:
+            ownership = self._ownership or Ownership.preview(self.topology.run_id)
+            engine = Engine(Context(self.connection, ownership), self._callback)
+            try:
+                return engine.run(play, tasks, check=True)
+            finally:
+                engine.close()
+        self.facts.require_testbed()
+        if self._engine is None:
+            self._ownership = Ownership.acquire(self.topology.run_id, self._state_directory)
+            self._engine = Engine(Context(self.connection, self._ownership), self._callback)
+        try:
+            self._close_fabric()
+            recap = self._engine.run(play, tasks)
+            self._fabric = Fabric(self.topology.run_id, self.connection, self.topology)
+        except BaseException:
+            self.teardown()
+            raise
+        return recap
+
+    def start(self, specs: Sequence[ProcessSpec]) -> list[StartedProcess]:
+        """Start processes side by side and wait until each says "ready"; on an error everything is torn down."""
+        return self.wait_ready(self.launch(specs))
+
+    def launch(self, specs: Sequence[ProcessSpec]) -> list[Launched]:
+        """Start processes without waiting for them; `wait_ready` must follow for each. Errors as `start`."""
+        launched = [
+            Launched(
+                spec,
+                Process(
+                    spec.node,
+                    self.topology.netns(spec.node),
+                    spec.title,
+                    spec.argv,
+                    spec.configuration,
+                    spec.log_path,
+                    spec.environment,
+                ),
+            )
+            for spec in specs
+        ]
+        self._run("processes", [item.task for item in launched])
+        return launched
+
+    def wait_ready(self, launched: Sequence[Launched]) -> list[StartedProcess]:
+        """Wait until each of them says "ready". Errors as `start`."""
+        waiting = [ProcessReady(item.task, item.spec.ready_timeout_s) for item in launched]
+        self._run("ready", waiting)
+        return [
+            StartedProcess(item.task.title, item.task.running, waited.event)
+            for item, waited in zip(launched, waiting, strict=True)
+        ]
+
+    def _run(self, play: str, tasks: Sequence[Task]) -> None:
+        if self._engine is None:
+            raise HarnessError(f"testbed {self.topology.run_id}: not provisioned yet")
+        try:
+            self._engine.run(play, list(tasks))
+        except BaseException:
+            self.teardown()
+            raise
+
+    def controller_socket(
+        self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, protocol: int = 0
+    ) -> socket.socket:
+        """A socket in the fabric's namespace, where the controller's management address is."""
+        return self.connection.socket_in(self.topology.netns(names.FABRIC), family, kind, protocol)
+
+    def teardown(self) -> None:
+        """Undo everything in reverse and give the machine back. Doing it twice is no error.
+
+        CleanupError lists what could not be removed; its record stays for `harness clean`.
+        """
+        engine, self._engine = self._engine, None
+        ownership, self._ownership = self._ownership, None
+        self._close_fabric()
+        try:
+            if engine is not None:
+                engine.undo()
+                engine.close()
+        finally:
+            self.connection.close()
+            if ownership is not None:
+                ownership.release()
+
+    def keep(self) -> None:
+        """Leave the namespaces and links in place, to be looked at; `harness clean` removes them. Processes are
+        ended.
+        """
+        engine, self._engine = self._engine, None
+        ownership, self._ownership = self._ownership, None
+        self._close_fabric()
+        try:
+            if engine is not None:
+                engine.undo(only=lambda task: isinstance(task, Process))
+                engine.close()
+        finally:
+            self.connection.close()
+            if ownership is not None:
+                ownership.release()
+
+    def _close_fabric(self) -> None:
+        if self._fabric is not None:
+            self._fabric.close()
+            self._fabric = None
+
+    def __enter__(self) -> Self:
+        self.provision()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.teardown()

@@ -1,0 +1,115 @@
+"""The testbed as a pure description: nodes, links, addresses. Nothing here touches the machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from harness.errors import ProfileError
+from harness.provision.inventory import check_run_id
+
+LOADGEN, ECHOSERVER, FABRIC, SOURCE, DESTINATION = "loadgen", "echoserver", "fabric", "source", "destination"
+NODES = (LOADGEN, ECHOSERVER, FABRIC, SOURCE, DESTINATION)
+INSTANCES = (SOURCE, DESTINATION)
+LATENCY_BACKENDS = ("auto", "netem", "delay_line", "none")
+RECEIVE_ORDERS = ("link", "flow", "cpu")
+
+BRIDGE = "br0"
+UPLINK = "up0"
+MANAGEMENT_LINK = "mgmt0"
+MANAGEMENT_PEER = "mgmt0p"
+
+CONTROLLER_MAC = "02:00:00:00:02:01"
+VNF_INTERIOR_MAC = "02:00:00:00:01:00"
+VNF_EXTERIOR_MAC = "02:00:00:00:01:01"
+VNF_MACS = (VNF_INTERIOR_MAC, VNF_EXTERIOR_MAC)
+NODE_MACS = {
+    LOADGEN: "02:00:00:00:00:01",
+    ECHOSERVER: "02:00:00:00:00:02",
+    SOURCE: "02:00:00:00:02:0b",
+    DESTINATION: "02:00:00:00:02:0c",
+}
+# An instance's uplink has a MAC of its own when the management address sits behind the latency process.
+UPLINK_MACS = {SOURCE: "02:00:00:00:04:0b", DESTINATION: "02:00:00:00:04:0c"}
+MANAGEMENT_PEER_MACS = {SOURCE: "02:00:00:00:05:0b", DESTINATION: "02:00:00:00:05:0c"}
+PORT_MACS = {
+    LOADGEN: "02:00:00:00:03:01",
+    ECHOSERVER: "02:00:00:00:03:02",
+    SOURCE: "02:00:00:00:03:0b",
+    DESTINATION: "02:00:00:00:03:0c",
+}
+MANAGEMENT_ADDRESSES = {FABRIC: "192.0.2.1", SOURCE: "192.0.2.11", DESTINATION: "192.0.2.12"}
+MANAGEMENT_MACS = {FABRIC: CONTROLLER_MAC, SOURCE: NODE_MACS[SOURCE], DESTINATION: NODE_MACS[DESTINATION]}
+MANAGEMENT_PREFIX_LENGTH = 24
+
+_BURST_NS = 20_000_000
+_MIN_RATE_BPS, _MAX_RATE_BPS = 1_000_000, 34_000_000_000
+
+
+@dataclass(frozen=True)
+class UplinkSpec:
+    """An instance's uplink: a meter of `rate_bps` (None: no meter) and `latency_ns`, both for each direction.
+
+    The meter polices: what does not fit its bucket of `burst_bytes` (default: rate x 20 ms) waits in a queue of at most
+    `queue_limit_bytes`, and the rest is dropped.
+    """
+
+    rate_bps: int | None = 1_000_000_000
+    burst_bytes: int | None = None
+    queue_limit_bytes: int = 65536
+    latency_ns: int = 2_500_000
+
+    @property
+    def bucket_bytes(self) -> int:
+        """Size of the meter's bucket."""
+        if self.burst_bytes is not None:
+            return self.burst_bytes
+        return 0 if self.rate_bps is None else self.rate_bps * _BURST_NS // 8_000_000_000
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The five nodes of a run. Raises ProfileError for a description that cannot work.
+
+    `gso_max_size_bytes` bounds the frames the kernel's TCP hands to a link in one piece: a frame larger than the
+    meter's queue limit could never wait in it and would always be dropped, so it has to be smaller.
+    `receive_order` is what the links keep in order. A veth end queues frames on the CPU that sent them, so a sender
+    that the scheduler moves overtakes itself ("cpu"); "flow" keeps every flow on one CPU, "link" all frames of a link
+    (net.core.rps_default_mask, Linux 6.3; before it, every link behaves as "cpu").
+    """
+
+    run_id: str
+    uplink: UplinkSpec = field(default_factory=UplinkSpec)
+    latency_backend: str = "auto"
+    gso_max_size_bytes: int = 16384
+    congestion_control: str = "cubic"
+    mtu_bytes: int = 1500
+    receive_order: str = "flow"
+
+    def __post_init__(self) -> None:
+        check_run_id(self.run_id)
+        uplink = self.uplink
+        if self.latency_backend not in LATENCY_BACKENDS:
+            known = ", ".join(LATENCY_BACKENDS)
+            raise ProfileError(f"latency backend {self.latency_backend!r}: unknown; it is one of {known}")
+        if self.receive_order not in RECEIVE_ORDERS:
+            known = ", ".join(RECEIVE_ORDERS)
+            raise ProfileError(f"receive order {self.receive_order!r}: unknown; it is one of {known}")
+        if uplink.rate_bps is not None and not _MIN_RATE_BPS <= uplink.rate_bps <= _MAX_RATE_BPS:
+            raise ProfileError(f"uplink rate {uplink.rate_bps} bit/s: must be between 1 Mbit/s and 34 Gbit/s")
+        if uplink.latency_ns < 0:
+            raise ProfileError(f"uplink latency {uplink.latency_ns} ns: must not be negative")
+        if self.gso_max_size_bytes < self.mtu_bytes + 14:
+            raise ProfileError(f"gso_max_size {self.gso_max_size_bytes} bytes: must hold at least one frame of the MTU")
+        if uplink.rate_bps is None:
+            return
+        if self.gso_max_size_bytes >= uplink.queue_limit_bytes:
+            raise ProfileError(
+                f"uplink queue limit {uplink.queue_limit_bytes} bytes: must be larger than gso_max_size "
+                f"({self.gso_max_size_bytes} bytes), or the meter drops every full TCP frame"
+            )
+        if uplink.bucket_bytes < self.mtu_bytes + 14:
+            raise ProfileError(f"uplink burst {uplink.bucket_bytes} bytes: must hold at least one frame of the MTU")
+
+    def netns(self, node: str) -> str:
+        """Namespace of a node."""
+        return f"{self.run_id}-{node}"

@@ -1,0 +1,10 @@
+"""`python -m harness.vei`"""
+
+from __future__ import annotations
+
+import sys
+
+from harness.vei.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

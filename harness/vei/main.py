@@ -1,0 +1,157 @@
+"""The process of an instance: configuration on standard input, events as JSON lines on standard output.
+
+Events: {"event": "ready", "control_port", "image", "version", "scheduler"}, {"event": "done"} after a stop request,
+{"event": "error", "message"}. The end of standard input means that the harness is gone: the process exits at once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
+from typing import Any
+
+import numpy as np
+
+from harness.dataplane.instance import MODE_ACTIVE, Instance, InstanceSettings
+from harness.dataplane.packet_socket import PortOptions, mac_bytes, packet_socket
+from harness.errors import HarnessError, UsageError
+from harness.provision.kernel import NETNS_DIRECTORY, setns_network
+from harness.vei.config import PortConfig, VeiConfig, parse_config
+from harness.vei.control import ControlServer
+from harness.vei.image import load_image
+from harness.vei.requests import Identity, RequestHandler
+from harness.vei.state import InstanceState
+
+_ORPHANED = 3
+
+
+def main() -> int:
+    """Run until told to stop; returns the exit code."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # Without a buffer, whose lock would be held by the reading thread when the interpreter ends.
+    stdin = FileIO(sys.stdin.fileno(), closefd=False)
+    try:
+        config = parse_config(stdin.readline())
+        run(config, stdin)
+    except HarnessError as error:
+        emit(event="error", message=str(error))
+        return error.exit_code
+    emit(event="done")
+    return 0
+
+
+def emit(**event: Any) -> None:
+    """One JSON line on standard output."""
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
+
+
+def run(config: VeiConfig, stdin: FileIO) -> None:
+    """Serve until a stop request. Raises HarnessError where the instance cannot start."""
+    stopping = threading.Event()
+    threading.Thread(target=_watch_stdin, args=(stdin, stopping), name="stdin", daemon=True).start()
+    image = load_image(config.image_directory, config.parameters, config.table_seed)
+    if image.name != config.image:
+        raise UsageError(f"{config.image_directory} is image {image.name}, {config.image} was asked for")
+    state = InstanceState(image.tables)
+    sockets = [_open_port(port, config.receive_buffer_bytes) for port in config.ports]
+    instance = Instance(image, sockets, _settings(config))
+    instance.start()
+    # Nothing is there to be taken: this compiles the call, or loads it from the cache, before it is needed.
+    instance.take_statelets(np.zeros(64, np.uint8), 0)
+    ready = {
+        "image": image.name,
+        "version": image.version,
+        "scheduler": instance.scheduler,
+        "pid": os.getpid(),
+        "reasons": image.reasons,
+    }
+    try:
+        if config.role == "element":
+            instance.set_mode(MODE_ACTIVE)
+            emit(event="ready", control_port=None, **ready)
+            stopping.wait()
+        else:
+            _serve(config, instance, state, stopping, ready)
+    finally:
+        instance.close()
+
+
+def _serve(
+    config: VeiConfig, instance: Instance, state: InstanceState, stopping: threading.Event, ready: dict[str, Any]
+) -> None:
+    assert config.management_address is not None
+    secret = bytes.fromhex(config.secret)
+    instance.set_drain_token(bytes.fromhex(config.drain_token))
+    server = ControlServer(config.management_address, config.control_port, secret)
+    identity = Identity(config.role, secret, config.management_address, config.st_q_in_packets)
+    handler = RequestHandler(instance, state, identity, server.notify, stopping)
+    control = threading.Thread(target=server.serve, args=(handler.handle, handler.controller_lost), name="control")
+    control.start()
+    emit(event="ready", control_port=server.port, **ready)
+    stopping.wait()
+    server.close()
+    control.join()
+
+
+def _watch_stdin(stdin: FileIO, stopping: threading.Event) -> None:
+    """Commands from the harness; its end is ours, whatever else is going on."""
+    for line in stdin:
+        try:
+            command = json.loads(line)
+        except ValueError:
+            command = None
+        if command == {"command": "stop"}:
+            stopping.set()
+        else:
+            emit(event="error", message='unknown command on standard input; there is only {"command": "stop"}')
+    if not stopping.is_set():
+        os._exit(_ORPHANED)
+
+
+def _open_port(port: PortConfig, receive_buffer_bytes: int) -> socket.socket:
+    options = PortOptions(
+        interface=port.interface,
+        mac=None if port.mac is None else mac_bytes(port.mac),
+        arp_address=None if port.arp_address is None else socket.inet_aton(port.arp_address),
+        receive_buffer_bytes=receive_buffer_bytes,
+        vnet_header=port.vnet_header,
+    )
+    if port.netns is None:
+        return packet_socket(options)
+    netns = port.netns
+    with ThreadPoolExecutor(1) as executor:  # a thread made for it enters the namespace, this one stays in its own
+        return executor.submit(lambda: _enter_and_open(netns, options)).result()
+
+
+def _enter_and_open(netns: str, options: PortOptions) -> socket.socket:
+    try:
+        descriptor = os.open(NETNS_DIRECTORY / netns, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"port {options.interface}: namespace {netns}: {error.strerror}") from error
+    try:
+        setns_network(descriptor)
+    finally:
+        os.close(descriptor)
+    return packet_socket(options)
+
+
+def _settings(config: VeiConfig) -> InstanceSettings:
+    return InstanceSettings(
+        latency_ns=config.latency_ns,
+        tick_ns=config.tick_ns,
+        burst_packets=config.burst_packets,
+        pkt_q_packets=config.pkt_q_packets,
+        delay_packets=config.delay_packets,
+        st_q_out_packets=config.st_q_out_packets,
+        slot_bytes=config.slot_bytes,
+        scheduler=config.scheduler,
+        trace_path=config.trace_path,
+        status_path=config.status_path,
+    )

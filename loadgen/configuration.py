@@ -1,0 +1,103 @@
+"""What the two processes are told on their first line of input; unknown keys are refused."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from harness.dataplane.packet_socket import mac_bytes
+from harness.errors import UsageError
+from loadgen.payload import FRAME_BYTES_MIN
+from loadgen.schedule import Workload
+from loadgen.wire import FRAME_BYTES_MAX
+
+
+def _valid_mac(text: str) -> str:
+    mac_bytes(text)
+    return text
+
+
+Mac = Annotated[str, AfterValidator(_valid_mac)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+_Ns = Annotated[int, Field(ge=0, le=3_600_000_000_000)]
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+class WorkloadConfiguration(BaseModel):
+    """The workload; both processes are given the same (see loadgen.schedule.Workload)."""
+
+    model_config = _STRICT
+
+    rate_pps: int = Field(ge=1, le=10_000_000)
+    duration_ns: int = Field(ge=1_000_000, le=3_600_000_000_000)
+    flows: int = Field(ge=1, le=1_000_000)
+    frame_bytes: int = Field(ge=FRAME_BYTES_MIN, le=FRAME_BYTES_MAX)
+    new_flows_per_s: int = Field(default=0, ge=0, le=100_000)
+    new_flow_packets: int = Field(default=4, ge=1, le=100)
+    server_packets_per_s: int = Field(default=0, ge=0, le=1_000_000)
+    arrivals: str = "constant"
+    seed: int = Field(default=0, ge=0, lt=1 << 31)
+
+    def workload(self) -> Workload:
+        """The same as the schedule takes it. Raises UsageError for a combination that cannot be sent."""
+        return Workload(**self.model_dump())
+
+
+class _ProcessConfiguration(BaseModel):
+    """What both processes have in common.
+
+    run: number in every packet, so that a packet of another run is not taken for ours; run_directory: where the records
+    are written; gateway: address of the VNF on this side, resolved by ARP; gateway_mac: its MAC, to leave the exchange
+    out.
+    """
+
+    model_config = _STRICT
+
+    run: int = Field(ge=0, le=65535)
+    run_directory: Path
+    status_path: Path
+    interface: str = Field(min_length=1, max_length=15)
+    mac: Mac
+    gateway: IPv4Address
+    gateway_mac: Mac | None = None
+    workload: WorkloadConfiguration
+    echo_addresses: tuple[IPv4Address, ...] = Field(min_length=1, max_length=256)
+    echo_port: Port = 7
+    tick_ns: int = Field(default=100_000, ge=1_000, le=10_000_000)
+    realtime_priority: int = Field(default=0, ge=0, le=99)
+    arp_deadline_ns: _Ns = 10_000_000_000
+    receive_buffer_bytes: int = Field(default=16 << 20, ge=1 << 16, le=1 << 30)
+
+
+class GeneratorConfiguration(_ProcessConfiguration):
+    """hosts: interior addresses; extra_latency_ns: added to every arrival (the last link's latency where no element of
+    the testbed delays it); drain_ns: how long to receive after the last packet was due."""
+
+    hosts: tuple[IPv4Address, ...] = Field(min_length=1, max_length=4096)
+    extra_latency_ns: _Ns = 0
+    drain_ns: _Ns = 2_000_000_000
+
+
+class EchoserverConfiguration(_ProcessConfiguration):
+    """latency_ns: of the link that ends here, where no element of the testbed delays it (0: none); answered_addresses:
+    further addresses whose ARP is answered; pool_frames: how many frames the delay line holds, at least."""
+
+    latency_ns: _Ns = 0
+    answered_addresses: tuple[IPv4Address, ...] = Field(default=(), max_length=256)
+    pool_frames: int = Field(default=8192, ge=64, le=1 << 18)
+
+
+ConfigurationT = TypeVar("ConfigurationT", bound=_ProcessConfiguration)
+
+
+def parse_configuration(model: type[ConfigurationT], line: bytes) -> ConfigurationT:
+    """Parse the first line of input. Raises UsageError: one line with the key's path."""
+    try:
+        return model.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "input"
+        raise UsageError(f"configuration: {where}: {first['msg']}") from error

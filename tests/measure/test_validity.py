@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.measure.invariants import Invariant
+from harness.measure.validity import RunConditions, ValidityLimits, decide_validity
+
+GOOD = RunConditions(
+    unsent_packets=0,
+    send_lateness_p99_ns=200_000,
+    loadgen_kernel_dropped_packets=0,
+    echoserver_kernel_dropped_packets=0,
+    run_delay_fractions={"loadgen": 0.02, "source": 0.01},
+    steal_fraction=0.0,
+    base_rtt_median_ns=10_260_000,
+    base_rtt_expected_ns=10_000_000,
+    migration_outcome="completed",
+    migration_reason="",
+    invariants=(Invariant("x", "holds", ""),),
+)
+
+
+def test_good_run_is_valid_without_reasons() -> None:
+    assert decide_validity(GOOD) == decide_validity(GOOD, ValidityLimits())
+    assert (decide_validity(GOOD).verdict, decide_validity(GOOD).reasons) == ("VALID", ())
+
+
+@pytest.mark.parametrize(
+    ("changed", "verdict", "texts"),
+    [
+        ({"unsent_packets": 3}, "INVALID", ["3 packets, limit 0 packets"]),
+        ({"send_lateness_p99_ns": 7_500_000}, "INVALID", ["7.5 ms, limit 5 ms"]),
+        ({"loadgen_kernel_dropped_packets": 1}, "INVALID", ["loadgen"]),
+        ({"echoserver_kernel_dropped_packets": 1}, "INVALID", ["echoserver"]),
+        ({"run_delay_fractions": {"source": 0.4}}, "INVALID", ["source waited for a CPU: 40 %", "limit 25 %"]),
+        ({"run_delay_fractions": {"source": None}}, "INVALID", ["not measured"]),
+        ({"steal_fraction": 0.2}, "INVALID", ["20 %, limit 10 %"]),
+        ({"steal_fraction": None}, "INVALID", ["not measured"]),
+        ({"base_rtt_median_ns": 8_500_000}, "INVALID", ["1.5 ms, limit 1 ms"]),
+        ({"base_rtt_median_ns": None}, "INVALID", ["not measured"]),
+        ({"base_rtt_median_ns": None, "base_rtt_expected_ns": None}, "VALID", []),
+        ({"migration_outcome": "none"}, "VALID", []),
+        ({"migration_outcome": "aborted", "migration_reason": "deadline"}, "FAILED", ["aborted: deadline"]),
+        ({"migration_outcome": "failed"}, "FAILED", ["no reason recorded"]),
+        ({"invariants": (Invariant("x", "broken", "why"),)}, "FAILED", ["x: broken (why)"]),
+        ({"invariants": (Invariant("x", "unknown", "why"),)}, "INVALID", ["x: unknown (why)"]),
+    ],
+)
+def test_each_figure_decides(changed, verdict, texts) -> None:
+    found = decide_validity(replace(GOOD, **changed))
+    assert found.verdict == verdict
+    assert bool(found.reasons) == (verdict != "VALID")
+    for text in texts:
+        assert text in " ".join(found.reasons)
+
+
+def test_failed_wins_and_keeps_every_reason() -> None:
+    found = decide_validity(replace(GOOD, unsent_packets=1, migration_outcome="failed", migration_reason="x"))
+    assert (found.verdict, len(found.reasons)) == ("FAILED", 2)
+
+
+def test_the_limit_itself_is_allowed() -> None:
+    at = replace(GOOD, steal_fraction=0.10, send_lateness_p99_ns=5_000_000, base_rtt_median_ns=11_000_000)
+    assert decide_validity(at).verdict == "VALID"

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from harness.errors import MachineError
+from harness.provision.facts import Facts, KernelFeatures
+from harness.provision.task import State, Task
+from harness.provision.tasks.fdb import ForwardingEntries
+from harness.provision.tasks.link import VethPair
+from harness.provision.tasks.netns import NetworkNamespace
+from harness.provision.tasks.qdisc import Qdiscs
+from harness.testbed.construction import management_link, receive_mask, resolve_backend, tasks_for
+from harness.testbed.topology import Topology, UplinkSpec
+
+FACTS = Facts(
+    kernel_release="6.0",
+    machine="x86_64",
+    cpus=2,
+    cap_net_admin=True,
+    cap_net_raw=True,
+    cap_sys_admin=True,
+    cap_sys_nice=True,
+    rmem_max_bytes=0,
+    wmem_max_bytes=0,
+    clock_source="tsc",
+    steal_fraction=0.0,
+    congestion_controls=("reno", "cubic"),
+    allowed_congestion_controls=("reno", "cubic"),
+    features=KernelFeatures(namespaces=True, veth=True, bridge=True, tbf=True, netem=False),
+)
+WITH_NETEM = dataclasses.replace(FACTS, features=dataclasses.replace(FACTS.features, netem=True))
+
+
+def wanted(tasks: list[Task], kind: type[Task]) -> State:
+    return {key: value for task in tasks if isinstance(task, kind) for key, value in task.wanted().items()}
+
+
+@pytest.mark.parametrize(
+    ("requested", "facts", "expected"),
+    [
+        ("auto", FACTS, "delay_line"),
+        ("auto", WITH_NETEM, "netem"),
+        ("delay_line", WITH_NETEM, "delay_line"),
+        ("none", FACTS, "none"),
+        ("netem", WITH_NETEM, "netem"),
+    ],
+)
+def test_chooses_the_latency_backend(requested: str, facts: Facts, expected: str) -> None:
+    assert resolve_backend(requested, facts) == expected
+
+
+def test_netem_is_refused_where_the_kernel_lacks_it() -> None:
+    with pytest.raises(MachineError, match="sch_netem"):
+        tasks_for(Topology("abcdefg1", latency_backend="netem"), FACTS)
+
+
+def test_a_congestion_control_the_kernel_lacks_is_refused() -> None:
+    with pytest.raises(MachineError, match=r"'vegas'.*reno, cubic"):
+        tasks_for(Topology("abcdefg1", congestion_control="vegas"), FACTS)
+
+
+def test_a_congestion_control_is_allowed_on_the_host_before_a_namespace_asks_for_it() -> None:
+    first, *rest = tasks_for(Topology("abcdefg1"), FACTS)
+    assert first.wanted() == {"net.ipv4.tcp_allowed_congestion_control cubic": "present"}
+    assert all(isinstance(task, NetworkNamespace) for task in rest[:5])
+
+
+def test_the_vnf_addresses_belong_to_the_source_and_each_node_has_its_own() -> None:
+    entries = wanted(tasks_for(Topology("abcdefg1"), FACTS), ForwardingEntries)
+    assert entries["02:00:00:00:01:00"] == entries["02:00:00:00:01:01"] == "source"
+    assert entries["02:00:00:00:00:01"] == "loadgen"
+    assert entries["02:00:00:00:02:0c"] == "destination"
+    assert "02:00:00:00:02:01" not in entries, "the controller's address is the bridge's own"
+
+
+@pytest.mark.parametrize(
+    ("facts", "backend", "uplink_mac", "link"),
+    [(FACTS, "delay_line", "02:00:00:00:04:0b", "mgmt0"), (WITH_NETEM, "netem", "02:00:00:00:02:0b", "up0")],
+)
+def test_the_management_address_sits_behind_the_delay_or_on_the_uplink(
+    facts: Facts, backend: str, uplink_mac: str, link: str
+) -> None:
+    links = wanted(tasks_for(Topology("abcdefg1"), facts), VethPair)
+    assert links["abcdefg1-source/up0 mac"] == uplink_mac
+    assert links[f"abcdefg1-source/{link} mac"] == "02:00:00:00:02:0b"
+    assert management_link(backend) == link
+
+
+def test_both_directions_of_both_uplinks_are_metered_and_nothing_else() -> None:
+    tasks = [task for task in tasks_for(Topology("abcdefg1"), FACTS) if isinstance(task, Qdiscs)]
+    assert sorted((task.netns, task.link) for task in tasks) == [
+        ("abcdefg1-destination", "up0"),
+        ("abcdefg1-fabric", "destination"),
+        ("abcdefg1-fabric", "source"),
+        ("abcdefg1-source", "up0"),
+    ]
+    assert all(task.wanted() == tasks[0].wanted() or task.link != tasks[0].link for task in tasks)
+
+
+def test_netem_delays_before_the_meter() -> None:
+    (task, *_) = [task for task in tasks_for(Topology("abcdefg1"), WITH_NETEM) if isinstance(task, Qdiscs)]
+    assert [type(item).__name__ for item in task.chain] == ["Netem", "Tbf"]
+
+
+def test_no_meter_and_no_latency_means_no_queueing_discipline() -> None:
+    topology = Topology("abcdefg1", UplinkSpec(rate_bps=None), latency_backend="none")
+    assert not [task for task in tasks_for(topology, FACTS) if isinstance(task, Qdiscs)]
+
+
+def test_everything_inside_a_namespace_goes_with_it() -> None:
+    _of_the_host, *tasks = tasks_for(Topology("abcdefg1"), FACTS)
+    made = {task.provides for task in tasks if task.provides}
+    assert all(task.container in made for task in tasks if task.provides is None)
+
+
+@pytest.mark.parametrize(
+    ("receive_order", "cpu_mask", "expected"),
+    [("cpu", 0b11, "0"), ("link", 0b11, "1"), ("link", 0b110000, "10"), ("flow", 0b11, "3"), ("flow", 0b110000, "30")],
+)
+def test_the_receiving_cpus_follow_from_the_order_to_be_kept(receive_order: str, cpu_mask: int, expected: str) -> None:
+    assert receive_mask(receive_order, cpu_mask) == expected

@@ -1,0 +1,1 @@
+"""Network address and port translation (NAPT) for TCP, UDP and ICMP echo."""
