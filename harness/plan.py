@@ -14,6 +14,8 @@ from typing import Any
 from harness.profile.derived import (
     NS_PER_S,
     load_duration_ns,
+    mean_frame_bytes,
+    new_flows,
     offered_bps,
     requests,
     requests_per_s,
@@ -62,6 +64,8 @@ class Plan:
     """Intended in one run."""
     new_flows: int
     server_packets: int
+    frame_bytes: int
+    """Mean size of the load's frames."""
     offered_bps: int
     """Through the VNF, both directions together: what its uplink carries in each direction."""
     snapshot_rate_bps: int | None
@@ -92,8 +96,9 @@ def make_plan(profile: Profile) -> Plan:
     load = profile.load
     duration_ns = load_duration_ns(profile)
     offered = offered_bps(profile)
-    duplication = offered * (load.frame_bytes + _STATELET_HEADER_BYTES) * _SEGMENT_FRAME_BYTES
-    duplication //= load.frame_bytes * _SEGMENT_BYTES
+    frame_bytes = mean_frame_bytes(profile)
+    duplication = offered * (frame_bytes + _STATELET_HEADER_BYTES) * _SEGMENT_FRAME_BYTES
+    duplication //= frame_bytes * _SEGMENT_BYTES
     count = requests(profile)
     server_packets = load.server_packets_per_s * duration_ns // NS_PER_S
     runs = _order_of_runs(profile)
@@ -106,8 +111,9 @@ def make_plan(profile: Profile) -> Plan:
         server_packets_per_s=load.server_packets_per_s,
         load_duration_ns=duration_ns,
         requests=count,
-        new_flows=load.new_flows_per_s * duration_ns // NS_PER_S,
+        new_flows=new_flows(profile),
         server_packets=server_packets,
+        frame_bytes=frame_bytes,
         offered_bps=offered,
         snapshot_rate_bps=snapshot_rate_bps(profile),
         duplication_bps=duplication,
@@ -144,6 +150,12 @@ def _run_bytes(profile: Profile, count: int, server_packets: int) -> int:
     return trace + count * _REQUEST_RECORD_BYTES
 
 
+def _frames(profile: Profile) -> str:
+    if profile.load.frame_sizes == "imix":
+        return f"IMIX frames of {mean_frame_bytes(profile)} bytes on average"
+    return f"frames of {profile.load.frame_bytes} bytes"
+
+
 def describe(plan: Plan, profile: Profile) -> list[tuple[str, str]]:
     """The plan as (label, text) for people."""
     pacing = "not paced" if plan.snapshot_rate_bps is None else f"paced at {format_rate(plan.snapshot_rate_bps, 4)}/s"
@@ -155,8 +167,8 @@ def describe(plan: Plan, profile: Profile) -> list[tuple[str, str]]:
         ("runs", ", ".join(run.mode for run in plan.runs)),
         (
             "offered load",
-            f"{format_rate(plan.offered_bps, 4)}/s both directions together, frames of "
-            f"{profile.load.frame_bytes} bytes with their 42 header bytes",
+            f"{format_rate(plan.offered_bps, 4)}/s both directions together, {_frames(profile)} with their 42 header "
+            "bytes",
         ),
         (
             "round trips",

@@ -28,7 +28,7 @@ from harness.migration.controller import migrate
 from harness.migration.outcome import MigrationOutcome
 from harness.migration.phases import PhaseEvent
 from harness.plan import PlannedRun
-from harness.profile.derived import load_duration_ns
+from harness.profile.derived import load_duration_ns, mean_frame_bytes
 from harness.profile.model import Profile
 from harness.record.events import EventLog
 from harness.record.rundir import LOGS, Folder
@@ -168,7 +168,7 @@ class Run:
             loadgen_words=self._processes[names.LOADGEN].ready["status"],
             pids=pids,
             fabric=self._testbed.fabric,
-            frame_bits_both_ways=2 * 8 * self._profile.load.frame_bytes,
+            frame_bits_both_ways=2 * 8 * mean_frame_bytes(self._profile),
         )
 
     def _migrate(self, events: EventLog) -> None:

@@ -86,7 +86,7 @@ def summarise(
         validity=ValiditySummary.model_validate(validity),
         load=LoadSummary(
             offered_bps=plan.offered_bps,
-            frame_bytes=profile.load.frame_bytes,
+            frame_bytes=plan.frame_bytes,
             one_way_pps=float(plan.requests_per_s),
             flows=packets.flows,
         ),
@@ -218,6 +218,6 @@ def unusable(
         repetition=run.repetition + 1,
         started_utc=datetime.fromtimestamp(started_wall_ns / 1e9, UTC).isoformat(),
         validity=ValiditySummary(verdict=verdict, reasons=(reason,)),
-        load=LoadSummary(offered_bps=plan.offered_bps, frame_bytes=profile.load.frame_bytes),
+        load=LoadSummary(offered_bps=plan.offered_bps, frame_bytes=plan.frame_bytes),
         migration=MigrationSummary(outcome="failed" if failed else "none", reason=reason),
     )

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from harness.profile.derived import NS_PER_S, offered_bps, requests, requests_per_s, snapshot_rate_bps
+from harness.profile.derived import (
+    NS_PER_S,
+    mean_frame_bytes,
+    offered_bps,
+    peak_rate_bps,
+    requests,
+    requests_per_s,
+    snapshot_rate_bps,
+)
 from harness.profile.model import MODES, Profile
 from harness.profile.quantities import MAX_FRAME_BYTES
 from harness.units import format_rate, format_size, format_time
@@ -64,8 +72,15 @@ def _load(profile: Profile) -> Iterator[Problem]:
             f"{format_rate(load.rate_bps)} is above uplink.rate {format_rate(uplink.rate_bps)}: requests and replies "
             "both leave the VNF on its one uplink, so the load (both directions together) must fit there",
         )
+    elif peak_rate_bps(profile) > uplink.rate_bps:
+        yield Problem(
+            "load.on",
+            f"while the load is on, {format_rate(load.rate_bps)} in {format_time(load.on_ns)} of every "
+            f"{format_time(load.on_ns + load.off_ns)} are {format_rate(peak_rate_bps(profile), 4)}, above uplink.rate "
+            f"{format_rate(uplink.rate_bps)}: the meter would drop with no migration; lower load.rate or load.off",
+        )
     count, per_s = requests(profile), requests_per_s(profile)
-    rate = f"{format_rate(load.rate_bps)} in frames of {load.frame_bytes} bytes"
+    rate = f"{format_rate(load.rate_bps)} in frames of {mean_frame_bytes(profile)} bytes"
     if count < load.flows:
         yield Problem(
             "load.rate",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.profile.model import Profile
+from harness.profile.workloads import IMIX
 
 NS_PER_S = 1_000_000_000
 AUTO_SNAPSHOT_SHARE = (9, 10)
@@ -14,9 +15,29 @@ def load_duration_ns(profile: Profile) -> int:
     return profile.timing.warm_up_ns + profile.timing.load_until_ns
 
 
+def frame_mix(profile: Profile) -> tuple[tuple[int, int], ...]:
+    """(frame size in bytes, share) of every size the load sends."""
+    return IMIX if profile.load.frame_sizes == "imix" else ((profile.load.frame_bytes, 1),)
+
+
+def mean_frame_bytes(profile: Profile) -> int:
+    """Mean size of the load's frames, rounded to whole bytes (it is whole for both kinds of frame_sizes)."""
+    mix = frame_mix(profile)
+    return round(sum(size * share for size, share in mix) / sum(share for _, share in mix))
+
+
 def requests_per_s(profile: Profile) -> int:
     """Requests of all flows: half of load.rate in whole frames, the other half are their replies."""
-    return profile.load.rate_bps // (2 * 8 * profile.load.frame_bytes)
+    return profile.load.rate_bps // (2 * 8 * mean_frame_bytes(profile))
+
+
+def peak_rate_bps(profile: Profile) -> int:
+    """Bit/s through the VNF while the load is on: load.rate, but for the arrivals 'on_off', whose off times make it
+    more."""
+    load = profile.load
+    if load.arrivals != "on_off":
+        return load.rate_bps
+    return load.rate_bps * (load.on_ns + load.off_ns) // load.on_ns
 
 
 def requests(profile: Profile) -> int:
@@ -26,7 +47,12 @@ def requests(profile: Profile) -> int:
 
 def offered_bps(profile: Profile) -> int:
     """Bit/s that cross each direction of the VNF's uplink: all requests, all replies, server-originated packets."""
-    return profile.load.rate_bps + 8 * profile.load.frame_bytes * profile.load.server_packets_per_s
+    return profile.load.rate_bps + 8 * mean_frame_bytes(profile) * profile.load.server_packets_per_s
+
+
+def new_flows(profile: Profile) -> int:
+    """Flows opened in the whole load."""
+    return profile.load.new_flows_per_s * load_duration_ns(profile) // NS_PER_S
 
 
 def snapshot_rate_bps(profile: Profile) -> int | None:

@@ -16,8 +16,10 @@ from pydantic_core import ErrorDetails
 from harness.errors import ProfileError
 from harness.profile.checks import Problem, problems, suggestion, unknown_names
 from harness.profile.images import describe, known_images
-from harness.profile.model import Profile, Table
+from harness.profile.model import Profile
 from harness.profile.parameters import parameter_problems
+from harness.profile.table import Table
+from harness.profile.workload_checks import workload_problems
 
 MAX_FILE_BYTES = 2**20
 _SHOWN_CHARACTERS = 60
@@ -67,7 +69,10 @@ def parse_profile(
         found = list(problems(profile, names))
         folder = known.get(profile.vnf.image)
         if folder is not None:
-            found += parameter_problems(profile.vnf.parameters, describe(folder))
+            description = describe(folder)
+            wrong_parameters = list(parameter_problems(profile.vnf.parameters, description))
+            # A parameter of a wrong type cannot be compared with the load.
+            found += wrong_parameters or workload_problems(profile, description)
         if not found:
             return profile
     raise ProfileError("\n".join(_line(problem, source, from_command_line) for problem in found))

@@ -10,19 +10,13 @@ import math
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from harness.migration.modes import MODES as RESYNCHRONISATION_MODES
-from harness.profile.quantities import (
-    FrameSize,
-    OfferedLoad,
-    PositiveTime,
-    Rate,
-    Size,
-    SnapshotRate,
-    Time,
-)
-from harness.units import parse_load, parse_rate, parse_size, parse_time
+from harness.profile.quantities import PositiveTime, Rate, Size, SnapshotRate, Time
+from harness.profile.table import Table
+from harness.profile.workloads import Load
+from harness.units import parse_rate, parse_size, parse_time
 
 CONTROL = "none"
 """The control: the same load without a migration."""
@@ -54,12 +48,6 @@ ParameterValue = Annotated[Any, AfterValidator(_scalar)]
 """bool, int, finite float or str."""
 
 
-class Table(BaseModel):
-    """A table of the profile file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
 class Identity(Table):
     """[profile]"""
 
@@ -77,37 +65,6 @@ class Vnf(Table):
     parameters: dict[str, ParameterValue] = Field(
         default_factory=dict, description="Parameters of the image, as its image.toml lists them."
     )
-
-
-class Load(Table):
-    """[load]"""
-
-    rate_bps: OfferedLoad = Field(
-        default=parse_load("200M"),
-        alias="rate",
-        description="Bit/s through the VNF, BOTH directions together: '600M' is 300 Mbit/s of requests and 300 Mbit/s "
-        "of replies. Counts whole frames, those of new flows too.",
-    )
-    frame_bytes: FrameSize = Field(
-        default=512, alias="frame", description="Bytes of a frame, the 42 header bytes included."
-    )
-    flows: int = Field(default=128, ge=1, le=16_384, description="UDP sockets open from the start of the load.")
-    echo_addresses: int = Field(default=4, ge=1, le=4, description="Addresses of the echoserver.")
-    hosts: int = Field(default=16, ge=1, le=250, description="Interior hosts the flows belong to.")
-    arrivals: Literal["constant"] = Field(default="constant", description="Law of the intended send times.")
-    new_flows_per_s: int = Field(
-        default=20,
-        ge=0,
-        le=10_000,
-        description="Flows opened all through the load; their requests are part of load.rate.",
-    )
-    new_flow_packets: int = Field(
-        default=8, ge=1, le=100, description="Requests a new flow sends over its life, as far as the load lasts."
-    )
-    server_packets_per_s: int = Field(
-        default=50, ge=0, le=100_000, description="Packets the echoserver originates, beside load.rate."
-    )
-    seed: int = Field(default=1, ge=0, lt=2**32, description="Seed of everything random in the load.")
 
 
 class Timing(Table):

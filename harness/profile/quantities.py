@@ -20,8 +20,8 @@ from harness.units import (
 NS_PER_HOUR = 3_600_000_000_000
 HEADER_BYTES = 42
 """Ethernet 14, IPv4 20 and UDP 8 bytes: a frame size counts them."""
-PAYLOAD_HEADER_BYTES = 28
-"""What the load generator writes into every payload: numbers and the intended send time."""
+PAYLOAD_HEADER_BYTES = 32
+"""What the load generator writes into every payload: cell tag, numbers and the intended send time."""
 MIN_FRAME_BYTES = HEADER_BYTES + PAYLOAD_HEADER_BYTES
 MAX_FRAME_BYTES = 1514
 MAX_RATE_BPS = 1_000_000_000_000
@@ -81,7 +81,7 @@ FrameSize = Annotated[
             format_size,
             MIN_FRAME_BYTES,
             MAX_FRAME_BYTES,
-            f" ({HEADER_BYTES} header bytes, {PAYLOAD_HEADER_BYTES} bytes of numbers and timestamp, filler)",
+            f" ({HEADER_BYTES} header bytes, {PAYLOAD_HEADER_BYTES} bytes of tag, numbers and timestamp, filler)",
         )
     ),
     PlainSerializer(format_size),

@@ -24,7 +24,7 @@ EXTREMES = {
     "defaults": (),
     "one flow": ("load.flows=1", "load.hosts=1", "load.new_flows_per_s=0", "load.server_packets_per_s=0"),
     "many flows": ("load.rate=900M", "load.flows=16384", "load.hosts=250", "load.echo_addresses=1"),
-    "smallest frames": ("load.frame=70B", "load.seed=4294967295"),
+    "smallest frames": ("load.frame=74B", "load.seed=4294967295"),
     "largest frames": ("load.frame=1514B",),
     "largest queues": (
         "migration.pkt_q_packets=1048576",

@@ -78,7 +78,7 @@ def test_names_of_fields_are_not_keys(images):
 def test_every_mistake_gets_one_line(images):
     lines = refusals(
         {
-            "load": {"rate": "-5M", "flows": "x", "frame": "69B"},
+            "load": {"rate": "-5M", "flows": "x", "frame": "73B"},
             "migration": {"modes": "statelet", "snapshot_rate": "fast", "deadlines": {"snap": "1s"}},
             "uplink": 3,
             "dataplane": {"scheduler": "fif", "verify": 1},
@@ -92,7 +92,7 @@ def test_every_mistake_gets_one_line(images):
     assert len(by_path) == len(lines) == 13
     assert "negative" in by_path["load.rate"]
     assert "whole number" in by_path["load.flows"]
-    assert "70B" in by_path["load.frame"]
+    assert "74B" in by_path["load.frame"]
     assert "must be a list" in by_path["migration.modes"]
     assert '"auto"' in by_path["migration.snapshot_rate"]
     assert by_path["migration.deadlines.snap"].endswith("did you mean migration.deadlines.snapshot?")
@@ -156,7 +156,7 @@ def test_valid_parameters_are_kept(images):
     [
         (["load.rate=2G"], "load.rate"),
         (["load.rate=1kbit"], "load.rate"),
-        (["load.rate=1G", "timing.window=2min", "timing.load_until=2min", "load.frame=70B"], "load.rate"),
+        (["load.rate=1G", "timing.window=2min", "timing.load_until=2min", "load.frame=74B"], "load.rate"),
         (["load.hosts=129"], "load.hosts"),
         (["load.new_flows_per_s=2000"], "load.new_flows_per_s"),
         (["timing.migrate_at=13s"], "timing.migrate_at"),
