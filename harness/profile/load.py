@@ -37,7 +37,7 @@ _EXPECTED = {
 
 def load_profile(path: Path, overrides: Sequence[str] = ()) -> Profile:
     """Read, override and check a profile file. Raises ProfileError with one line per mistake."""
-    document = _read(path)
+    document = read_document(path)
     overridden = apply_overrides(document, overrides)
     identity = document.setdefault("profile", {})
     if isinstance(identity, dict):
@@ -113,7 +113,8 @@ def _value(text: str) -> object:
     return parsed["value"] if len(parsed) == 1 else text
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> dict[str, Any]:
+    """TOML data of a file of at most MAX_FILE_BYTES. Raises ProfileError naming the file, with the nearest name."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
