@@ -178,6 +178,7 @@ def version() -> int:
 
 
 cli.add_command(_Later("model", "harness.models.command", "Calculate what the papers' models say of a migration."))
+cli.add_command(_Later("compare", "harness.report.compare_command", "Set two results or two bench files side by side."))
 
 
 def invoke(arguments: list[str] | None = None) -> int:

@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "harness.migration": LOW,
     "harness.testbed": LOW | {"harness.migration"},
     "harness.vei": INSTANCE,
-    "harness.report": BASE | {"harness.measure", "harness.record"},
+    "harness.report": BASE | {"harness.measure", "harness.record", "harness.bench.figures", "harness.bench.table"},
     "harness.models": BASE | {"harness.measure", "harness.record"},
     "harness.profile": MIDDLE,
     "harness.options": BASE,
