@@ -32,7 +32,8 @@ ALLOWED: dict[str, set[str]] = {
     "harness.migration": LOW,
     "harness.testbed": LOW | {"harness.migration"},
     "harness.vei": INSTANCE,
-    "harness.report": BASE | {"harness.measure", "harness.record", "harness.bench.figures", "harness.bench.table"},
+    "harness.report": BASE
+    | {"harness.measure", "harness.record", "harness.models", "harness.bench.figures", "harness.bench.table"},
     "harness.models": BASE | {"harness.measure", "harness.record"},
     "harness.profile": MIDDLE,
     "harness.options": BASE,
@@ -40,6 +41,9 @@ ALLOWED: dict[str, set[str]] = {
     "harness.experiment": MIDDLE | {"harness.report", "harness.profile", "harness.plan", "harness.options"},
     "harness.doctor": MIDDLE | {"harness.profile", "harness.plan"},
     "harness.bench": MIDDLE | {"harness.report", "harness.profile", "harness.plan", "harness.experiment"},
+    "harness.sweep": MIDDLE
+    | {"harness.profile", "harness.plan", "harness.options", "harness.experiment"}
+    | {"harness.bench", "harness.calibrate", "harness.doctor.cache"},
     "harness.cli": {"harness"},
     "harness.__main__": {"harness.cli"},
     "loadgen": PROGRAM,

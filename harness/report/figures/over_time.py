@@ -1,0 +1,237 @@
+"""Loss and RTT over time around the migration, of one typical run of a cell and mode, with the migration's phases."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import UsageError
+from harness.record.events import Event, read_events
+from harness.record.rundir import EVENTS, SERIES
+from harness.record.sweep import Result
+from harness.report.cells import CONTROL
+from harness.report.figures.material import Material
+from harness.report.figures.picture import Line, Mark, Panel, Picture, Point, Role, Rule
+
+MAX_SERIES_BYTES = 256 << 20
+LATE_MS = 15.0
+MARKED_PHASES = {
+    "destination.receive_snapshot": "snapshot",
+    "destination.install": "install",
+    "destination.buffering": "redirect",
+    "controller.switchover": "switchover",
+    "source.closed": "last statelet",
+    "destination.live": "live",
+    "controller.aborted": "aborted",
+}
+"""Moments of the event log by the name they are drawn with."""
+_KEYS = (
+    "start_ns",
+    "intended_packets",
+    "received_packets",
+    "lost_packets",
+    "late_packets",
+    "rtt_p50_ns",
+    "rtt_p99_ns",
+    "rtt_max_ns",
+)
+Int64Array = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Arrays of series.npz, int64[I] each by name; the times are CLOCK_MONOTONIC."""
+
+    arrays: dict[str, Int64Array]
+
+    def seconds(self, zero_ns: int) -> npt.NDArray[np.float64]:
+        return (self.arrays["start_ns"] - zero_ns) / 1e9
+
+    @property
+    def interval_s(self) -> float:
+        start_ns = self.arrays["start_ns"]
+        return float(np.median(np.diff(start_ns))) / 1e9
+
+
+def read_series(path: Path) -> Series:
+    """series.npz of a run. UsageError for a file that is damaged, too large or not a series."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(info.file_size for info in archive.infolist()) > MAX_SERIES_BYTES:
+                raise UsageError(f"{path}: larger than any series; not one of this program's files")
+        with np.load(path, allow_pickle=False) as loaded:
+            arrays = {key: np.asarray(loaded[key]) for key in _KEYS}
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise UsageError(f"{path}: not a series ({error!s:.80})") from error
+    count = arrays["start_ns"].size
+    if any(array.dtype != np.int64 or array.shape != (count,) for array in arrays.values()):
+        raise UsageError(f"{path}: not a series (an array has the wrong type or length)")
+    if count < 2 or not bool(np.all(np.diff(arrays["start_ns"]) > 0)):
+        raise UsageError(f"{path}: not a series (the intervals are not in order)")
+    return Series(arrays)
+
+
+def typical(runs: Sequence[Result]) -> Result | None:
+    """The run whose seconds of loss are the (lower) median, of the VALID ones where there is one; then the one with
+    the median of RTT > 15 ms. None without a run that measured."""
+    valid = [run for run in runs if run.verdict == "VALID"] or list(runs)
+    keyed = []
+    for run in valid:
+        window = None if run.summary is None else run.summary.window
+        if window is not None and window.loss_s is not None:
+            keyed.append(((window.loss_s, window.rtt_late_s or 0.0, run.repetition), run))
+    keyed.sort(key=lambda entry: entry[0])
+    return keyed[(len(keyed) - 1) // 2][1] if keyed else None
+
+
+def build(material: Material, runs: Sequence[Result], title: str, name: str) -> tuple[Picture | None, tuple[str, ...]]:
+    """(figure of one cell: a column per mode; complaints about files). None where no run has a series."""
+    chosen, complaints = [], []
+    for mode in material.modes:
+        run = typical([run for run in runs if run.mode == mode])
+        if run is None:
+            continue
+        try:
+            path = run.folder / EVENTS
+            events = read_events(path) if path.is_file() else []
+            zero_ns = _trigger_ns(material, run, events)
+            if zero_ns is not None:
+                chosen.append((run, read_series(run.folder / SERIES), events, zero_ns))
+        except UsageError as error:
+            complaints.append(str(error))
+    if not chosen:
+        return None, tuple(complaints)
+    reach = [_reach(run, series, zero_ns) for run, series, _, zero_ns in chosen]
+    x_range = (min(low for low, _ in reach), max(high for _, high in reach))
+    columns = [
+        (run, _marks(events, zero_ns), _rows(series, zero_ns, x_range), series)
+        for run, series, events, zero_ns in chosen
+    ]
+    panels = [_loss_panel(run, marks, rows, x_range, series) for run, marks, rows, series in columns]
+    top_ms = max([p.y for *_, rows, _ in columns for p in rows["rtt_max_ns"] if p.y is not None], default=LATE_MS)
+    panels += [_rtt_panel(run, rows, x_range, max(top_ms, LATE_MS) * 1.3) for run, _, rows, _ in columns]
+    notes = [f"{run.mode}: repetition {run.repetition}, {run.verdict}" for run, *_ in chosen]
+    picture = Picture(
+        name=name,
+        title=title,
+        panels=tuple(panels),
+        frames=material.frames,
+        modes=material.modes,
+        columns=len(columns),
+        over_time=True,
+        notes=(
+            "the run with the median seconds of loss, of the VALID runs where there is one",
+            "; ".join(notes),
+            *material.scale_notes(),
+        ),
+        runs=len(chosen),
+    )
+    return picture, tuple(complaints)
+
+
+def _trigger_ns(material: Material, run: Result, events: Sequence[Event]) -> int | None:
+    """When the migration was triggered; of a control run, when it would have been."""
+    assert run.summary is not None
+    if run.mode != CONTROL and run.summary.migration.trigger_ns is not None:
+        return run.summary.migration.trigger_ns
+    migrate_at_ns = material.conditions(run.folder.parent).migrate_at_ns
+    window = [event.monotonic_ns for event in events if event.phase == "window"]
+    return window[0] + migrate_at_ns if window and migrate_at_ns is not None else None
+
+
+def _reach(run: Result, series: Series, zero_ns: int) -> tuple[float, float]:
+    """Seconds to show: the migration with a margin, and on to the last interval it disturbed."""
+    assert run.summary is not None
+    duration_s = (run.summary.migration.duration_ns or 0) / 1e9
+    start_s = series.seconds(zero_ns)
+    disturbed = (series.arrays["lost_packets"] > 0) | (series.arrays["late_packets"] > 0)
+    after = start_s[disturbed & (start_s >= 0) & (start_s < 3 * duration_s + 2)]
+    last_s = max(duration_s, float(after.max()) if after.size and run.mode != CONTROL else 0.0)
+    return max(-0.5, float(start_s[0])), min(last_s + 0.7, float(start_s[-1]))
+
+
+def _marks(events: Sequence[Event], zero_ns: int) -> tuple[Mark, ...]:
+    first: dict[str, int] = {}
+    for event in events:
+        first.setdefault(event.phase, event.monotonic_ns)
+    found = [Mark((first[phase] - zero_ns) / 1e9, name) for phase, name in MARKED_PHASES.items() if phase in first]
+    return (Mark(0.0, "trigger"), *found) if found else ()
+
+
+def _rows(series: Series, zero_ns: int, x_range: tuple[float, float]) -> dict[str, tuple[Point, ...]]:
+    """Points inside x_range by quantity: shares in % of the packets intended, RTTs in ms."""
+    arrays = series.arrays
+    x = series.seconds(zero_ns)
+    inside = (x >= x_range[0] - series.interval_s) & (x <= x_range[1] + series.interval_s)
+    rows: dict[str, tuple[Point, ...]] = {}
+    for name, total, factor in (
+        ("lost_packets", "intended_packets", 100.0),
+        ("late_packets", "intended_packets", 100.0),
+    ):
+        values = [_ratio(v, t, factor) for v, t in zip(arrays[name][inside], arrays[total][inside], strict=True)]
+        rows[name] = tuple(Point(float(t), value) for t, value in zip(x[inside], values, strict=True))
+    for name in ("rtt_p50_ns", "rtt_p99_ns", "rtt_max_ns"):
+        pairs = zip(x[inside], arrays[name][inside], arrays["received_packets"][inside], strict=True)
+        middle = series.interval_s / 2
+        rows[name] = tuple(Point(float(t) + middle, v / 1e6 if n > 0 and v > 0 else None) for t, v, n in pairs)
+    return rows
+
+
+def _ratio(value: int, total: int, factor: float) -> float | None:
+    return float(value) / float(total) * factor if total > 0 else None
+
+
+def _heading(run: Result) -> str:
+    title = "control (no migration)" if run.mode == CONTROL else run.mode
+    return title if run.verdict == "VALID" else f"{title}, {run.verdict}"
+
+
+def _loss_panel(
+    run: Result,
+    marks: tuple[Mark, ...],
+    rows: dict[str, tuple[Point, ...]],
+    x_range: tuple[float, float],
+    series: Series,
+) -> Panel:
+    frame = run.cell.frame_bytes
+    # Stacked: what is late stands on what is lost.
+    late = tuple(
+        Point(a.x, None if a.y is None or b.y is None else a.y + b.y)
+        for a, b in zip(rows["late_packets"], rows["lost_packets"], strict=True)
+    )
+    lines = (
+        Line("late (RTT > 15 ms)", run.mode, frame, late, "late"),
+        Line("lost", run.mode, frame, rows["lost_packets"]),
+    )
+    y_label = f"of packets due in {series.interval_s * 1e3:g} ms [%]"
+    x_label = "time since the trigger [s]"
+    return Panel(_heading(run), x_label, y_label, lines, "s", "%", x_range=x_range, y_range=(0.0, 105.0), marks=marks)
+
+
+def _rtt_panel(run: Result, rows: dict[str, tuple[Point, ...]], x_range: tuple[float, float], top_ms: float) -> Panel:
+    frame = run.cell.frame_bytes
+    looks: tuple[tuple[str, str, Role], ...] = (
+        ("largest", "rtt_max_ns", "max"),
+        ("99th percentile", "rtt_p99_ns", "p99"),
+        ("median", "rtt_p50_ns", "p50"),
+    )
+    lines = tuple(Line(title, run.mode, frame, rows[name], role) for title, name, role in looks)
+    return Panel(
+        "",
+        "time since the trigger [s]",
+        "RTT [ms]",
+        lines,
+        "s",
+        "ms",
+        "log",
+        x_range=x_range,
+        y_range=(5.0, top_ms),
+        rules=(Rule(LATE_MS, "15 ms"),),
+    )
