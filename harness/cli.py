@@ -177,6 +177,7 @@ def version() -> int:
     return 0
 
 
+cli.add_command(_Later("sweep", "harness.sweep.command", "Run a matrix of profiles, repeated in random order."))
 cli.add_command(_Later("model", "harness.models.command", "Calculate what the papers' models say of a migration."))
 cli.add_command(_Later("compare", "harness.report.compare_command", "Set two results or two bench files side by side."))
 

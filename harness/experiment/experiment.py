@@ -32,6 +32,8 @@ from harness.testbed.testbed import Testbed
 from harness.testbed.topology import Topology, UplinkSpec
 
 STATUS_SUFFIX = ".status"
+LOG = "experiment.log"
+LOG_WIDTH = 160
 
 
 @dataclass(frozen=True)
@@ -71,34 +73,52 @@ def run_experiment(profile: Profile, plan: Plan, options: RunOptions) -> Experim
     it with what was measured so far on the disk.
     """
     console = Console(file=sys.stderr if options.json else sys.stdout, highlight=False)
-    experiment_id = new_run_id()
-    render = ansible_renderer(lambda line: console.print(line, markup=False, soft_wrap=True), options.diff)
-    testbed = Testbed(make_topology(profile, experiment_id), render)
+    experiment = _Experiment(profile, plan, options, console)
     if options.check:
-        recap = testbed.provision(check=True)
-        return ExperimentResult(0, options.results, {"recap": recap})
+        return experiment.check()
     with interruptible():
-        return _Experiment(profile, plan, options, console, testbed, experiment_id).carry_out()
+        result = experiment.carry_out()
+    if not options.json:
+        show(result.path, console=console)
+    return result
+
+
+def run_quietly(profile: Profile, plan: Plan, options: RunOptions) -> ExperimentResult:
+    """As `run_experiment`, for a caller with runs of its own to show: everything for people goes to `experiment.log` in
+    the directory, and signals are the caller's (see `interruptible`).
+    """
+    return _Experiment(profile, plan, options, None).carry_out()
 
 
 class _Experiment:
-    def __init__(
-        self,
-        profile: Profile,
-        plan: Plan,
-        options: RunOptions,
-        console: Console,
-        testbed: Testbed,
-        experiment_id: str,
-    ) -> None:
-        self._profile, self._plan, self._options, self._console = profile, plan, options, console
-        self._testbed, self._id = testbed, experiment_id
+    """`console` None: a file in the experiment's directory."""
+
+    def __init__(self, profile: Profile, plan: Plan, options: RunOptions, console: Console | None) -> None:
+        self._profile, self._plan, self._options = profile, plan, options
+        self._console = console or Console(quiet=True)
+        self._to_file = console is None
+        self._id = new_run_id()
+        render = ansible_renderer(self._print, options.diff)
+        self._testbed = Testbed(make_topology(profile, self._id), render)
         self._started_utc = datetime.now(UTC).isoformat()
         self._runs: list[ExperimentRun] = []
         self._standing = False
 
+    def check(self) -> ExperimentResult:
+        """Only observe what provisioning would change."""
+        recap = self._testbed.provision(check=True)
+        return ExperimentResult(0, self._options.results, {"recap": recap})
+
     def carry_out(self) -> ExperimentResult:
+        """From the experiment's directory to its summary."""
         directory = self._prepare()
+        if not self._to_file:
+            return self._carry_out(directory)
+        with directory.file(LOG).open("a", encoding="utf-8", errors="backslashreplace") as file:
+            self._console = Console(file=file, highlight=False, width=LOG_WIDTH)
+            return self._carry_out(directory)
+
+    def _carry_out(self, directory: RunDirectory) -> ExperimentResult:
         reason = "interrupted"
         try:
             try:
@@ -111,7 +131,7 @@ class _Experiment:
             finally:
                 if self._options.keep:
                     self._testbed.keep()
-                    self._console.print(f"testbed {self._id} left standing; harness clean removes it", markup=False)
+                    self._print(f"testbed {self._id} left standing; harness clean removes it")
                 else:
                     self._testbed.teardown()
         except HarnessError as error:
@@ -119,8 +139,6 @@ class _Experiment:
             raise
         finally:
             summary = self._finish(directory, reason)
-        if not self._options.json:
-            show(directory.path, console=self._console)
         failed = any(run.verdict == "FAILED" for run in self._runs)
         return ExperimentResult(1 if failed else 0, directory.path, summary.model_dump(mode="json"))
 
@@ -167,7 +185,10 @@ class _Experiment:
             raise
         self._keep(folder, run, summary)
         reasons = "".join(f"\n  {reason}" for reason in summary.validity.reasons)
-        self._console.print(f"run {title}: {summary.validity.verdict}{reasons}", markup=False, soft_wrap=True)
+        self._print(f"run {title}: {summary.validity.verdict}{reasons}")
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, soft_wrap=True)
 
     def _keep(self, folder: Folder, run: PlannedRun, summary: RunSummary) -> None:
         """Write the run's summary and list it in the experiment's."""

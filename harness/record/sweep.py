@@ -67,6 +67,14 @@ class SweepManifest(_Part):
     scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     scale_reason: str = ""
     """Where the scale comes from ("asked for on the command line", "from bench: ..."); empty without scaling."""
+    digest: str = ""
+    """Of everything that decides which runs are made and how: a sweep is resumed only where it is the same."""
+    retries: Annotated[int, Field(ge=0)] = 0
+    keep: str = "all"
+    stop: dict[str, Any] | None = None
+    """The stopping rule ([sweep.stop] of the file), where there is one."""
+    calibration: str = ""
+    """Whether the links were measured before the first run; the figures are in calibration.json."""
     cells: tuple[SweepCell, ...]
 
 
@@ -74,8 +82,8 @@ class SweepEntry(_Part):
     """One attempt at one run: a line of runs.jsonl.
 
     `key` names the run whatever the attempt: digest of the cell, mode, repetition. `folder` is relative to the sweep's
-    directory and holds the run's summary.json. `superseded` attempts were repeated; they count in no figure, and are
-    listed.
+    directory and holds the run's summary.json, unless the run was `interrupted` (by the user, a crash or a testbed that
+    could not be built): such an attempt has no result, is made again, and is listed.
     """
 
     key: str
@@ -89,11 +97,15 @@ class SweepEntry(_Part):
     started_utc: str
     wall_s: Annotated[float, Field(ge=0)]
     window_s: Annotated[float, Field(ge=0)]
+    interrupted: bool = False
 
 
 @dataclass(frozen=True)
 class Result:
-    """One run with where it belongs. `summary` is None when its directory is damaged; `damage` then says how."""
+    """One run with where it belongs. `summary` is None when its directory is damaged, or the run was interrupted;
+    `damage` then says how. `superseded` attempts were repeated, or will be when the sweep is resumed: they count in no
+    figure, and are listed.
+    """
 
     cell: SweepCell
     mode: str
@@ -190,7 +202,7 @@ def _read_sweep(path: Path) -> Results:
     manifest = read_manifest(path)
     cells = {cell.digest: cell for cell in manifest.cells}
     entries, _ = read_entries(path)
-    last = {entry.key: entry.attempt for entry in entries}
+    last = {entry.key: entry.attempt for entry in entries if not entry.interrupted}
     results = []
     for entry in entries:
         if entry.cell not in cells:
@@ -198,7 +210,7 @@ def _read_sweep(path: Path) -> Results:
                 f"{path / ENTRIES}: run {entry.key} is of no cell of {SWEEP}; the two do not belong together"
             )
         folder = _inside(path, entry.folder)
-        summary, damage = _summary(folder)
+        summary, damage = (None, "; ".join(entry.reasons)) if entry.interrupted else _summary(folder)
         results.append(
             Result(
                 cell=cells[entry.cell],
@@ -209,7 +221,7 @@ def _read_sweep(path: Path) -> Results:
                 verdict=entry.verdict,
                 summary=summary,
                 damage=damage,
-                superseded=entry.attempt < last[entry.key],
+                superseded=entry.interrupted or entry.attempt < last[entry.key],
             )
         )
     return Results(path, "sweep", manifest.name, manifest, tuple(results))

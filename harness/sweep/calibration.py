@@ -1,0 +1,73 @@
+"""The links of a sweep's testbeds are what its profiles say: measured before its first run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.errors import MachineError
+from harness.profile.model import Profile
+from harness.record.rundir import write_json
+from harness.record.sweep import CALIBRATION
+from harness.sweep.matrix import Cell
+
+
+class Calibrated(Protocol):
+    """What a calibration found; `harness.calibrate.Calibration` is one."""
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """A line for every breach, with link, measured and limit."""
+
+    def document(self) -> dict[str, Any]:
+        """JSON data."""
+
+
+Calibrate = Callable[[Profile], Calibrated]
+
+
+def calibrate_cells(sweep: Path, cells: Sequence[Cell], calibrate: Calibrate, tell: Callable[[str], None]) -> None:
+    """Measure every kind of link among the cells once and write calibration.json; what an earlier session of the sweep
+    measured stays in it. MachineError with every breach.
+    """
+    done = _earlier(sweep / CALIBRATION)
+    problems: list[str] = []
+    for cell in _kinds(cells):
+        tell(f"calibrating the links: {_uplink(cell)}")
+        found = calibrate(cell.profile)
+        problems += [f"calibration: {problem}" for problem in found.problems]
+        done.append({"cell": cell.digest, **found.document()})
+        write_json(sweep / CALIBRATION, {"calibrations": done})
+    if problems:
+        problems.append("the links are not what the profile says; --no-calibration goes on nevertheless, and says so")
+        raise MachineError("\n".join(problems))
+
+
+def note_skipped(sweep: Path) -> None:
+    """Write into calibration.json that a session of the sweep went without."""
+    entry = {"skipped": "--no-calibration", "started_utc": datetime.now(UTC).isoformat(timespec="seconds")}
+    write_json(sweep / CALIBRATION, {"calibrations": [*_earlier(sweep / CALIBRATION), entry]})
+
+
+def _kinds(cells: Sequence[Cell]) -> list[Cell]:
+    """The first cell of every kind of uplink."""
+    kinds: dict[str, Cell] = {}
+    for cell in cells:
+        kinds.setdefault(json.dumps(cell.profile.document()["uplink"], sort_keys=True), cell)
+    return list(kinds.values())
+
+
+def _uplink(cell: Cell) -> str:
+    uplink = cell.profile.document()["uplink"]
+    return f"{uplink['rate']}/s, {uplink['latency']} per direction"
+
+
+def _earlier(path: Path) -> list[Any]:
+    try:
+        found = json.loads(path.read_bytes())["calibrations"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # of an interrupted session or edited since; it decides about nothing
+    return found if isinstance(found, list) else []

@@ -1,0 +1,236 @@
+"""`harness sweep`: parses arguments, asks, prints. What is heavy to import is imported where it is used."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.errors import UsageError
+from harness.provision.facts import Facts, gather_facts
+from harness.provision.interrupt import interruptible
+from harness.record.manifest import collect_manifest
+from harness.record.sweep import read_entries
+from harness.sweep.asked import Asked, AskedScale, asked_sweep
+from harness.sweep.engine import RunFunction, Session, SweepResult, runs_of
+from harness.sweep.load import load_sweep
+from harness.sweep.order import Due
+from harness.sweep.progress import duration_text, overhead_text, seconds_left, verdict_counts
+from harness.sweep.store import create_sweep, open_sweep
+from harness.units import format_rate
+
+INTERRUPTED = 130
+RESULTS = Path("results")
+
+
+@click.command()
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--results", type=click.Path(path_type=Path, file_okay=False), help="Folder of the sweep's directory.")
+@click.option("--resume", metavar="DIR", type=click.Path(path_type=Path), help="Go on with the sweep in DIR.")
+@click.option("--scale", metavar="auto|F", help="Multiply every rate by F, at most 1; auto: what this machine carries.")
+@click.option("--bench", type=click.Path(path_type=Path), help="For --scale auto: report of 'harness bench --output'.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the profiles, or sweep.KEY."
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N runs; resume for the others.")
+@click.option("--dry-run", is_flag=True, help="Print cells, runs and time needed; create nothing, need no privilege.")
+@click.option("--no-calibration", is_flag=True, help="Do not measure the links before the first run.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document to standard output.")
+def sweep(
+    file: Path,
+    results: Path | None,
+    resume: Path | None,
+    scale: str | None,
+    bench: Path | None,
+    overrides: tuple[str, ...],
+    limit: int | None,
+    dry_run: bool,
+    no_calibration: bool,
+    as_json: bool,
+) -> int:
+    """Run the matrix of profiles of FILE: every cell in every mode, repeated, in random order.
+
+    An interrupted sweep goes on with --resume. Exit code 0 when it is complete (or --limit was reached), 1 when a run
+    FAILED, 130 when it was interrupted.
+    """
+
+    def tell(text: str) -> None:
+        click.echo(text, err=as_json)
+
+    if resume is not None and results is not None:
+        raise UsageError(f"--results {results}: --resume {resume} goes on where that sweep is; leave one of them out")
+    loaded, factor = load_sweep(file, overrides), _scale(scale)
+
+    def rates(frame_sizes: Sequence[int]) -> tuple[Mapping[int, float], str]:
+        from harness.sweep.machine_rate import measure_rates, read_rates
+
+        if bench is not None:
+            return read_rates(bench), f"from {bench}"
+        if dry_run:
+            raise UsageError("--scale auto --dry-run: give the figures of this machine with --bench FILE")
+        _require_machine(tell)
+        tell("scale auto: measuring round trips without loss on this machine; --bench FILE takes saved figures")
+        return measure_rates(frame_sizes, tell), "measured before the sweep"
+
+    with interruptible():
+        asked = asked_sweep(loaded, factor, resume=resume, calibrated=not no_calibration, rates=rates)
+        if dry_run:
+            _print_plan(asked, resume, as_json)
+            return 0
+        session = _session(asked, resume, results or RESULTS, loaded.text, tell)
+        session.limit = limit
+        again = _resume_command(file, session.sweep, scale, overrides)
+        try:
+            result = _carry_out(session, not no_calibration, tell)
+        except KeyboardInterrupt:
+            tell(f"interrupted; resume with: {again}")
+            if as_json:
+                _print_json(_document(session, INTERRUPTED, None))
+            raise
+    exit_code = 1 if result.failed else 0
+    if as_json:
+        _print_json(_document(session, exit_code, result))
+    _print_end(result, again, tell)
+    return exit_code
+
+
+def _scale(text: str | None) -> AskedScale:
+    if text is None:
+        return None
+    if text == "auto":
+        return "auto"
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor <= 1:
+        raise UsageError(f'--scale {text:.40}: must be a number above 0 and at most 1, or "auto"')
+    return factor
+
+
+def _require_machine(tell: Callable[[str], None]) -> Facts:
+    """Facts of a machine that can carry a testbed, compiled code at hand. MachineError."""
+    from harness.doctor.cache import ensure_warm
+
+    facts = gather_facts()
+    facts.require_testbed()
+    ensure_warm(tell)
+    return facts
+
+
+def _session(asked: Asked, resume: Path | None, results: Path, text: str, tell: Callable[[str], None]) -> Session:
+    """On a new directory, or on the one to resume."""
+    manifest = asked.manifest
+    if resume is not None:
+        manifest = open_sweep(resume, manifest)
+        sweep_path = resume
+    else:
+        machine = collect_manifest(
+            experiment_id=manifest.sweep_id,
+            profile=manifest.name,
+            seed=manifest.seed,
+            command_line=sys.argv,
+            facts=asdict(_require_machine(tell)),
+        )
+        sweep_path = create_sweep(results, manifest, text, machine)
+    tell(f"sweep {manifest.name} in {sweep_path}")
+    if manifest.scale != 1:
+        tell(f"scale {manifest.scale:g}: {manifest.scale_reason}")
+    return Session(sweep_path, manifest, asked.cells, _real_runs(manifest.name), tell)
+
+
+def _real_runs(name: str) -> RunFunction:
+    from harness.sweep.single import run_function
+
+    return run_function(name, sys.argv)
+
+
+def _carry_out(session: Session, calibrated: bool, tell: Callable[[str], None]) -> SweepResult:
+    left = session.left()
+    if left:
+        _require_machine(tell)
+        _calibrate(session, calibrated, tell)
+        entries, _ = read_entries(session.sweep)
+        tell(f"{left} runs to be made, about {duration_text(_left_s(session, entries))}")
+    return session.carry_out()
+
+
+def _calibrate(session: Session, calibrated: bool, tell: Callable[[str], None]) -> None:
+    from harness.calibrate import calibrate
+    from harness.sweep.calibration import calibrate_cells, note_skipped
+
+    if calibrated:
+        calibrate_cells(session.sweep, session.cells, calibrate, tell)
+    else:
+        note_skipped(session.sweep)
+        tell("links not calibrated (--no-calibration): that they are what the profile says is not known")
+
+
+def _left_s(session: Session, entries: Sequence[Any]) -> float:
+    due = [Due(run, 1) for run in runs_of(session.manifest)]
+    windows_s = {cell.digest: cell.profile.timing.window_ns / 1e9 for cell in session.cells}
+    done = {entry.key for entry in entries if not entry.interrupted}
+    return seconds_left([item for item in due if item.run.key not in done], windows_s, entries)
+
+
+def _resume_command(file: Path, path: Path, scale: str | None, overrides: Sequence[str]) -> str:
+    words = ["harness", "sweep", str(file), "--resume", str(path)]
+    if scale is not None:
+        words += ["--scale", scale]
+    return shlex.join([*words, *(word for override in overrides for word in ("--set", override))])
+
+
+def _print_plan(asked: Asked, resume: Path | None, as_json: bool) -> None:
+    manifest = asked.manifest
+    if resume is not None:
+        manifest = open_sweep(resume, manifest)
+    runs = runs_of(manifest)
+    windows_s = {cell.digest: cell.profile.timing.window_ns / 1e9 for cell in asked.cells}
+    estimate_s = seconds_left([Due(run, 1) for run in runs], windows_s, ())
+    if as_json:
+        listed = [{"cell": run.cell, "mode": run.mode, "repetition": run.repetition} for run in runs]
+        _print_json({"sweep": manifest.model_dump(mode="json"), "runs": listed, "estimated_s": estimate_s})
+        return
+    click.echo(f"sweep            {manifest.name} (digest {manifest.digest})")
+    click.echo(f"modes            {', '.join(manifest.modes)}, {manifest.repetitions} repetitions each")
+    click.echo(f"control          {manifest.control_repetitions} runs per cell without a migration")
+    if manifest.scale != 1:
+        click.echo(f"scale            {manifest.scale:g}: {manifest.scale_reason}")
+    for cell in asked.cells:
+        load = format_rate(cell.profile.load.rate_bps)
+        nominal = "" if manifest.scale == 1 else f" (nominal {format_rate(cell.nominal.load.rate_bps)})"
+        click.echo(f"cell {cell.digest}  {cell.title}: {load} both directions together{nominal}")
+    click.echo(f"runs             {len(runs)} in {len(asked.cells)} cells, about {duration_text(estimate_s)}")
+
+
+def _document(session: Session, exit_code: int, result: SweepResult | None) -> dict[str, Any]:
+    entries, complaints = read_entries(session.sweep)
+    return {
+        "exit_code": exit_code,
+        "path": str(session.sweep),
+        "complete": result is not None and result.left == 0,
+        "left": session.left() if result is None else result.left,
+        "scale": session.manifest.scale,
+        "verdicts": verdict_counts(entries),
+        "damaged": [*complaints, *session.damaged],
+        "runs": [entry.model_dump(mode="json") for entry in entries],
+    }
+
+
+def _print_end(result: SweepResult, again: str, tell: Callable[[str], None]) -> None:
+    counts = verdict_counts(result.entries)
+    tell(", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) or "no run made")
+    tell(f"overhead: {overhead_text(result.entries)}")
+    if result.left:
+        tell(f"{result.left} runs left; resume with: {again}")
+    tell(f"results: {result.path}")
+
+
+def _print_json(document: Mapping[str, Any]) -> None:
+    click.echo(json.dumps(document, indent=2, allow_nan=False, default=str))
