@@ -12,6 +12,7 @@ from harness.dataplane.libc import clock_ns, sleep_until_ns
 from harness.dataplane.port import send_burst
 from loadgen import status as page
 from loadgen.arp import answer_request
+from loadgen.control import START_NS, STOP
 from loadgen.delay_line import HEAD, fill, held_frames, next_due_ns, release
 from loadgen.echoserver_state import (
     ARP_PACKETS,
@@ -29,8 +30,6 @@ from loadgen.echoserver_state import (
     SERVER_RETRIES,
     SERVER_SENT,
     SLEEPS,
-    START_NS,
-    STOP,
     TX_FAILED,
     example_arguments,
 )
@@ -161,7 +160,7 @@ def serve_matured(
 
 @compiled
 def send_server_due(
-    fd: int, run: int, frame_bytes: int, now_ns: int, identity: Any, record: Any, server: Any, wire: Any, words: Any
+    fd: int, run: int, now_ns: int, identity: Any, record: Any, server: Any, wire: Any, words: Any
 ) -> int:
     """Send up to one burst of the server packets due at `now_ns`, to flows seen so far; returns how many left.
 
@@ -182,7 +181,8 @@ def send_server_due(
         peer = record.peer[flow]
         labels = (KIND_SERVER, run, flow)
         write_headers(frame, identity.mac, identity.gateway_mac, (peer[2], peer[0]), (peer[3], peer[1]), labels)
-        complete(frame, frame_bytes, (seq, server.intended_ns[seq]), header_sums(frame), wire.filler_sums)
+        frame_bytes = signed(server.frame_bytes[seq])
+        complete(frame, frame_bytes, (0, seq, server.intended_ns[seq]), header_sums(frame), wire.filler_sums)
         wire.server.lengths[count] = frame_bytes
         count += 1
     if count == 0:
@@ -219,7 +219,7 @@ def publish(now_ns: int, line: Any, words: Any) -> None:
     status[page.REFUSED_FRAMES] = refused
 
 
-_INTEGERS = (types.int64,) * 6
+_INTEGERS = (types.int64,) * 5
 _SIGNATURE = types.void(*_INTEGERS, *(typeof(value) for value in example_arguments()))
 
 
@@ -228,7 +228,6 @@ def run_echoserver(
     fd: int,
     run: int,
     echo_port: int,
-    frame_bytes: int,
     latency_ns: int,
     tick_ns: int,
     identity: Any,
@@ -237,7 +236,7 @@ def run_echoserver(
     wire: Any,
     words: Any,
 ) -> None:
-    """Serve until control[STOP]; server-originated packets of `frame_bytes` go out once control[START_NS] is set.
+    """Serve until control[STOP]; server-originated packets go out once control[START_NS] is set.
 
     `server.intended_ns` must hold times, not offsets, by then. Frames are answered `latency_ns` after they arrived.
     Never raises.
@@ -253,7 +252,7 @@ def run_echoserver(
         sent = 0
         started = control[START_NS] > 0
         if started:
-            sent = send_server_due(fd, run, frame_bytes, now_ns, identity, record, server, wire, words)
+            sent = send_server_due(fd, run, now_ns, identity, record, server, wire, words)
         publish(now_ns, line, words)
         words.status[page.PHASE] = 1 if started else 0
         if received + served + sent == 0:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import sys
-import time
 
 import numpy as np
 
-from harness.dataplane.packet_socket import PortOptions, mac_bytes, packet_socket, read_statistics
+from harness.dataplane.packet_socket import read_statistics
+from harness.dataplane.scheduling import leave_dataplane_scheduling
 from loadgen import status
-from loadgen.arp import resolve_gateway
 from loadgen.configuration import EchoserverConfiguration, parse_configuration
+from loadgen.control import START_NS
 from loadgen.delay_line import HIGHEST, held_frames
 from loadgen.echoserver import run_echoserver
 from loadgen.echoserver_state import (
     COUNTER_NAMES,
-    START_NS,
-    STOP,
     FlowRecord,
     ServerRecord,
     Wire,
@@ -27,71 +25,47 @@ from loadgen.echoserver_state import (
     make_wire,
     make_words,
 )
-from loadgen.process import CommandThread, LineReader, emit, leave_loop_scheduling, prepare_loop_thread, run_process
+from loadgen.endpoint import begin, open_endpoint
+from loadgen.process import LineReader, emit, run_process
 from loadgen.results import counters_by_name, distribution_ns, peak_memory_bytes, write_arrays, write_report
-from loadgen.schedule import flow_count, server_offsets_ns
+from loadgen.schedule import flow_count, server_frame_sizes, server_offsets_ns
 
 
 def serve(reader: LineReader, first_line: bytes) -> None:
     """Set up, report ready, run the loop until the command stop, write the records. Raises HarnessError."""
     configuration = parse_configuration(EchoserverConfiguration, first_line)
     workload = configuration.workload.workload()
-    mac = mac_bytes(configuration.mac)
     echo = np.array([int(address) for address in configuration.echo_addresses], np.uint32)
     further = np.array([int(address) for address in configuration.answered_addresses], np.uint32)
     answered = np.concatenate([echo, further])
     words = make_words(status.open_page(configuration.status_path), configuration.workload.seed)
-    options = PortOptions(
-        configuration.interface,
-        mac,
-        all_broadcast_arp=True,
-        receive_buffer_bytes=configuration.receive_buffer_bytes,
-    )
-    with packet_socket(options) as sock:
-        if configuration.gateway_mac is not None:
-            gateway_mac = mac_bytes(configuration.gateway_mac)
-        else:
-            deadline_ns = time.monotonic_ns() + configuration.arp_deadline_ns
-            gateway_mac = resolve_gateway(
-                sock, mac, configuration.echo_addresses, answered, configuration.gateway, deadline_ns
-            )
+    with open_endpoint(configuration, configuration.echo_addresses, answered) as endpoint:
         record = make_flow_record(flow_count(workload))
-        server = make_server_record(server_offsets_ns(workload))
+        server = make_server_record(server_offsets_ns(workload), server_frame_sizes(workload))
         wire = make_wire(1 << (configuration.pool_frames - 1).bit_length())
-
-        def start(start_ns: int) -> None:
-            server.intended_ns[:] += start_ns
-            words.control[START_NS] = start_ns
-
-        def stop() -> None:
-            words.control[STOP] = 1
-
-        read_statistics(sock)
-        CommandThread(reader, start, stop).start()
-        scheduling = prepare_loop_thread(configuration.realtime_priority)
-        emit(
-            "ready",
+        scheduling = begin(
+            reader,
+            endpoint,
+            server.intended_ns,
+            words.control,
+            configuration.scheduler,
             server_packets=workload.server_packets,
             flows=int(record.packets.size),
-            gateway_mac=gateway_mac.hex(":"),
-            scheduling=scheduling,
-            status=status.NAMES,
         )
         run_echoserver(
-            sock.fileno(),
+            endpoint.sock.fileno(),
             configuration.run,
             configuration.echo_port,
-            configuration.workload.frame_bytes,
             configuration.latency_ns,
             configuration.tick_ns,
-            make_identity(mac, gateway_mac, echo, answered),
+            make_identity(endpoint.mac, endpoint.gateway_mac, echo, answered),
             record,
             server,
             wire,
             words,
         )
-        leave_loop_scheduling()
-        kernel = read_statistics(sock)
+        leave_dataplane_scheduling()
+        kernel = read_statistics(endpoint.sock)
     _write(configuration, record, server, wire, words, scheduling, kernel.dropped_packets)
 
 

@@ -7,15 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from harness.dataplane.port import Vectors, make_vectors
+from loadgen.control import CONTROL_WORDS
 from loadgen.delay_line import DelayLine, make_delay_line
 from loadgen.payload import make_filler_sums, make_frames
 from loadgen.status import WORDS
 
 BURST_PACKETS = 64
 POOL_FRAMES = 8192
-
-STOP, START_NS = 0, 1
-CONTROL_WORDS = 8
 
 (
     RECEIVED_FRAMES,
@@ -81,11 +79,13 @@ class FlowRecord(NamedTuple):
 
 
 class ServerRecord(NamedTuple):
-    """Of each server-originated packet: intended_ns (offsets until the start), sent_ns int64[M]; flow uint32[M]."""
+    """Of each server-originated packet: intended_ns (offsets until the start), sent_ns int64[M]; flow uint32[M];
+    frame_bytes uint16[M]."""
 
     intended_ns: Any
     sent_ns: Any
     flow: Any
+    frame_bytes: Any
 
 
 class Wire(NamedTuple):
@@ -100,9 +100,9 @@ class Wire(NamedTuple):
 
 
 class Words(NamedTuple):
-    """control: int64[8], written by the commands' thread; status: the page; counters: int64[16]; scratch: int64[2];
-    cursor: int64[4] = next server packet, flows seen, state of the flow choice, unused; burst: uint32[BURST_PACKETS],
-    slots of the burst under way."""
+    """control: int64[8] (loadgen.control), written by the commands' thread; status: the page; counters: int64[16];
+    scratch: int64[2]; cursor: int64[4] = next server packet, flows seen, state of the flow choice, unused; burst:
+    uint32[BURST_PACKETS], slots of the burst under way."""
 
     control: Any
     status: Any
@@ -124,9 +124,10 @@ def make_flow_record(flows: int) -> FlowRecord:
     )
 
 
-def make_server_record(intended_ns: Any) -> ServerRecord:
-    """Empty record for packets due at `intended_ns`."""
-    return ServerRecord(intended_ns, np.zeros(intended_ns.size, np.int64), np.zeros(intended_ns.size, np.uint32))
+def make_server_record(intended_ns: Any, frame_bytes: Any) -> ServerRecord:
+    """Empty record for packets of `frame_bytes` due at `intended_ns`."""
+    m = intended_ns.size
+    return ServerRecord(intended_ns, np.zeros(m, np.int64), np.zeros(m, np.uint32), frame_bytes)
 
 
 def make_identity(mac: bytes, gateway_mac: bytes, echo: Any, answered: Any) -> Identity:
@@ -166,7 +167,7 @@ def make_words(status: Any | None = None, seed: int = 0) -> Words:
 def example_arguments() -> tuple[Identity, FlowRecord, ServerRecord, Wire, Words]:
     """Arguments of the right types, from which the loop's signature is taken."""
     addresses = np.zeros(1, np.uint32)
-    server = make_server_record(np.zeros(1, np.int64))
+    server = make_server_record(np.zeros(1, np.int64), np.zeros(1, np.uint16))
     return (
         make_identity(bytes(6), bytes(6), addresses, addresses),
         make_flow_record(1),

@@ -13,6 +13,7 @@ from numba import typeof, types
 from harness.dataplane.jit import compiled, compiled_as
 from harness.dataplane.libc import clock_ns, sleep_until_ns
 from loadgen import status as page
+from loadgen.control import REPEAT_ANNOUNCEMENTS, START_NS, STOP
 from loadgen.generator_receive import receive
 from loadgen.generator_state import (
     BURST_PACKETS,
@@ -26,17 +27,28 @@ from loadgen.generator_state import (
     SENT_PACKETS,
     SERVER_REPLIES,
     SLEEPS,
-    START_NS,
-    STOP,
     example_arguments,
 )
-from loadgen.payload import complete
+from loadgen.payload import ANNOUNCES, CELL_SHIFT, complete
 from loadgen.transmit import send_prefix
 from loadgen.wire import signed
 
 IDLE_SLEEP_NS = 1_000_000
 LOST_AFTER_NS = 500_000_000
 """For the live view only: a packet not back after this long is counted as lost until it comes."""
+
+
+@compiled
+def tag_to_send(seq: int, flow: int, plan: Any, record: Any, words: Any) -> int:
+    """The cell tag of packet `seq`: as planned, and announcing while the flow's announcement is not yet confirmed where
+    control[REPEAT_ANNOUNCEMENTS] asks for that."""
+    tag = signed(plan.tag[seq])
+    if words.control[REPEAT_ANNOUNCEMENTS] != 0:
+        if tag & ANNOUNCES:
+            record.awaited_cell[flow] = tag >> CELL_SHIFT
+        elif record.awaited_cell[flow] == tag >> CELL_SHIFT:
+            tag |= ANNOUNCES
+    return tag
 
 
 @compiled
@@ -53,7 +65,9 @@ def send_due(fd: int, now_ns: int, plan: Any, flows: Any, record: Any, wire: Any
             wire.tx_words[count, k] = flows.template[flow, k]
         frame_bytes = signed(plan.frame_bytes[seq])
         sums = (flows.ip_sum[flow], flows.udp_sum[flow])
-        complete(wire.tx_frames[count], frame_bytes, (seq, intended_ns[seq]), sums, wire.filler_sums)
+        tag = tag_to_send(seq, flow, plan, record, words)
+        record.tag[seq] = tag
+        complete(wire.tx_frames[count], frame_bytes, (tag, seq, intended_ns[seq]), sums, wire.filler_sums)
         wire.tx.lengths[count] = frame_bytes
         count += 1
     if count == 0:

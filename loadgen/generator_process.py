@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import socket
 import sys
-import time
 from typing import Any
 
 import numpy as np
 
-from harness.dataplane.packet_socket import PortOptions, mac_bytes, packet_socket, read_statistics
+from harness.dataplane.packet_socket import read_statistics
+from harness.dataplane.scheduling import leave_dataplane_scheduling
 from loadgen import status
-from loadgen.arp import resolve_gateway
 from loadgen.configuration import GeneratorConfiguration, parse_configuration
+from loadgen.control import REPEAT_ANNOUNCEMENTS, START_NS
+from loadgen.endpoint import begin, open_endpoint
 from loadgen.flows import build_flows
 from loadgen.generator import run_generator
-from loadgen.generator_state import (
-    COUNTER_NAMES,
-    START_NS,
-    STOP,
-    Plan,
-    Record,
-    Words,
-    make_record,
-    make_wire,
-    make_words,
-)
-from loadgen.process import CommandThread, LineReader, emit, leave_loop_scheduling, prepare_loop_thread, run_process
+from loadgen.generator_state import COUNTER_NAMES, Plan, Record, Words, make_record, make_wire, make_words
+from loadgen.payload import ANNOUNCES, CELL_SHIFT
+from loadgen.process import LineReader, emit, run_process
 from loadgen.results import counters_by_name, distribution_ns, peak_memory_bytes, write_arrays, write_report
 from loadgen.schedule import build_schedule, flow_count
 
@@ -35,50 +26,34 @@ def serve(reader: LineReader, first_line: bytes) -> None:
     """Set up, report ready, run the loop, write the records. Raises HarnessError."""
     configuration = parse_configuration(GeneratorConfiguration, first_line)
     workload = configuration.workload.workload()
-    mac = mac_bytes(configuration.mac)
     hosts = np.array([int(address) for address in configuration.hosts], np.uint32)
     words = make_words(status.open_page(configuration.status_path))
-    options = PortOptions(
-        configuration.interface,
-        mac,
-        all_broadcast_arp=True,
-        receive_buffer_bytes=configuration.receive_buffer_bytes,
-    )
-    with packet_socket(options) as sock:
-        gateway_mac = _gateway_mac(configuration, sock, mac, hosts)
+    if workload.subscribers is not None:
+        words.control[REPEAT_ANNOUNCEMENTS] = int(workload.subscribers.repeat_until_confirmed)
+    with open_endpoint(configuration, configuration.hosts, hosts) as endpoint:
         flows = build_flows(
             flow_count(workload),
             configuration.hosts,
             configuration.echo_addresses,
             configuration.echo_port,
-            (mac, gateway_mac),
+            (endpoint.mac, endpoint.gateway_mac),
             configuration.run,
         )
         plan = Plan(*build_schedule(workload))
         record = make_record(workload.packets, workload.server_packets, flows.echo_ip.size)
-        wire = make_wire(mac, hosts)
-
-        def start(start_ns: int) -> None:
-            plan.intended_ns[:] += start_ns
-            words.control[START_NS] = start_ns
-
-        def stop() -> None:
-            words.control[STOP] = 1
-
-        read_statistics(sock)
-        CommandThread(reader, start, stop).start()
-        scheduling = prepare_loop_thread(configuration.realtime_priority)
-        emit(
-            "ready",
+        wire = make_wire(endpoint.mac, hosts)
+        scheduling = begin(
+            reader,
+            endpoint,
+            plan.intended_ns,
+            words.control,
+            configuration.scheduler,
             packets=workload.packets,
             server_packets=workload.server_packets,
             flows=int(flows.echo_ip.size),
-            gateway_mac=gateway_mac.hex(":"),
-            scheduling=scheduling,
-            status=status.NAMES,
         )
         run_generator(
-            sock.fileno(),
+            endpoint.sock.fileno(),
             configuration.run,
             configuration.extra_latency_ns,
             configuration.drain_ns,
@@ -89,16 +64,9 @@ def serve(reader: LineReader, first_line: bytes) -> None:
             wire,
             words,
         )
-        leave_loop_scheduling()
-        kernel = read_statistics(sock)
+        leave_dataplane_scheduling()
+        kernel = read_statistics(endpoint.sock)
     _write(configuration, plan, record, words, scheduling, kernel.dropped_packets)
-
-
-def _gateway_mac(configuration: GeneratorConfiguration, sock: socket.socket, mac: bytes, hosts: Any) -> bytes:
-    if configuration.gateway_mac is not None:
-        return mac_bytes(configuration.gateway_mac)
-    deadline_ns = time.monotonic_ns() + configuration.arp_deadline_ns
-    return resolve_gateway(sock, mac, configuration.hosts, hosts, configuration.gateway, deadline_ns)
 
 
 def _write(
@@ -118,7 +86,7 @@ def _write(
         "workload": configuration.workload.model_dump(),
         "peak_memory_bytes": peak_memory_bytes(),
     }
-    arrays = {
+    arrays: dict[str, Any] = {
         "intended_ns": plan.intended_ns,
         "sent_ns": record.sent_ns,
         "received_ns": record.received_ns,
@@ -129,9 +97,21 @@ def _write(
         "server_received_ns": record.server_received_ns,
         "server_duplicates": record.server_duplicates,
     }
+    if configuration.workload.subscribers is not None:
+        arrays |= _cells(record)
     write_arrays(configuration.run_directory / "loadgen.npz", arrays)
     write_report(configuration.run_directory / "loadgen.json", report)
     emit("done", report="loadgen.json", arrays="loadgen.npz", sent_packets=report["sent_packets"])
+
+
+def _cells(record: Record) -> dict[str, Any]:
+    """Where each request was sent from, whether it announced that, and where the gateway sent what came back."""
+    return {
+        "cell": (record.tag >> CELL_SHIFT).astype(np.uint16),
+        "announced": (record.tag & ANNOUNCES) != 0,
+        "reply_cell": record.reply_cell,
+        "server_cell": record.server_cell,
+    }
 
 
 if __name__ == "__main__":

@@ -20,11 +20,12 @@ from loadgen.generator_state import (
     LATE_PACKETS,
     MALFORMED,
     MISDIRECTED,
+    NO_CELL,
     RECEIVED_FRAMES,
     SERVER_DUPLICATES,
     SERVER_REPLIES,
 )
-from loadgen.payload import ARP, FLOW, INTENDED_NS, KIND, KIND_REPLY, KIND_SERVER, OURS, SEQ, classify
+from loadgen.payload import ARP, CELL, FLOW, INTENDED_NS, KIND, KIND_REPLY, KIND_SERVER, OURS, SEQ, classify
 from loadgen.payload import BAD_CHECKSUM as BAD_CHECKSUM_FRAME
 from loadgen.payload import FOREIGN as FOREIGN_FRAME
 from loadgen.wire import (
@@ -56,6 +57,15 @@ def addressed_to_flow(frame: Any, flow: int, flows: Any) -> bool:
 
 
 @compiled
+def take_cell(frame: Any, flow: int, record: Any) -> int:
+    """The cell the gateway wrote; an announcement that waited for it is confirmed."""
+    cell = get16(frame, CELL)
+    if record.awaited_cell[flow] == cell:
+        record.awaited_cell[flow] = NO_CELL
+    return cell
+
+
+@compiled
 def accept_reply(frame: Any, arrived_ns: int, plan: Any, flows: Any, record: Any, words: Any) -> int:
     """Record an echo reply of this run; returns the counter it belongs to."""
     flow, seq = get32(frame, FLOW), get64(frame, SEQ)
@@ -72,6 +82,7 @@ def accept_reply(frame: Any, arrived_ns: int, plan: Any, flows: Any, record: Any
             record.duplicates[seq] += 1
         return ECHO_DUPLICATES
     record.received_ns[seq] = arrived_ns
+    record.reply_cell[seq] = take_cell(frame, flow, record)
     if seq < record.reply_highest[flow]:
         record.flow_reordered[flow] += 1
     else:
@@ -104,6 +115,7 @@ def accept_server_packet(frame: Any, arrived_ns: int, flows: Any, record: Any) -
             record.server_duplicates[seq] += 1
         return SERVER_DUPLICATES
     record.server_received_ns[seq] = arrived_ns
+    record.server_cell[seq] = take_cell(frame, flow, record)
     if seq < record.server_highest[flow]:
         record.flow_reordered[flow] += 1
     else:

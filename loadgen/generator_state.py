@@ -7,15 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from harness.dataplane.port import Vectors, make_vectors
+from loadgen.control import CONTROL_WORDS
 from loadgen.flows import Flows
-from loadgen.payload import make_filler_sums, make_frames
+from loadgen.payload import TEMPLATE_BYTES, make_filler_sums, make_frames
 from loadgen.status import WORDS
 from loadgen.wire import SLOT_BYTES
 
 BURST_PACKETS = 64
-
-STOP, START_NS = 0, 1
-CONTROL_WORDS = 8
+NO_CELL = -1
 
 (
     SENT_PACKETS,
@@ -63,26 +62,34 @@ REFUSED_COUNTERS = (MALFORMED, FOREIGN, BAD_CHECKSUM, MISDIRECTED)
 
 
 class Plan(NamedTuple):
-    """intended_ns: int64[N] (offsets until the start is known), flow: uint32[N], frame_bytes: uint16[N]."""
+    """intended_ns: int64[N] (offsets until the start is known), flow: uint32[N], frame_bytes: uint16[N], tag:
+    uint32[N] (cell tag, loadgen.payload)."""
 
     intended_ns: Any
     flow: Any
     frame_bytes: Any
+    tag: Any
 
 
 class Record(NamedTuple):
-    """Of each packet: sent_ns, received_ns int64[N], duplicates uint16[N]; server_received_ns int64[M],
-    server_duplicates uint16[M]. Of each flow: flow_reordered uint32[F] (replies and server packets, each against its
-    own kind) and the highest seq received so far of either, int64[F] (-1: none)."""
+    """Of each packet: sent_ns, received_ns int64[N], duplicates uint16[N], tag uint32[N] (the cell tag it was sent
+    with), reply_cell uint16[N]; server_received_ns int64[M], server_duplicates uint16[M], server_cell uint16[M].
+    Of each flow: flow_reordered uint32[F] (replies and server packets, each against its own kind), the highest seq
+    received so far of either, int64[F] (-1: none), and awaited_cell int64[F], announced until confirmed (or NO_CELL).
+    """
 
     sent_ns: Any
     received_ns: Any
     duplicates: Any
+    tag: Any
+    reply_cell: Any
     server_received_ns: Any
     server_duplicates: Any
+    server_cell: Any
     flow_reordered: Any
     reply_highest: Any
     server_highest: Any
+    awaited_cell: Any
 
 
 class Wire(NamedTuple):
@@ -102,9 +109,9 @@ class Wire(NamedTuple):
 
 
 class Words(NamedTuple):
-    """control: int64[8], written by the commands' thread; status: the page; counters: int64[16]; scratch: int64[2];
-    cursor: int64[4] = next packet to send, next packet whose loss is judged, 100 ms slot under
-    way, packets due."""
+    """control: int64[8] (loadgen.control), written by the commands' thread; status: the page; counters: int64[16];
+    scratch: int64[2]; cursor: int64[4] = next packet to send, next packet whose loss is judged, 100 ms slot under way,
+    packets due."""
 
     control: Any
     status: Any
@@ -119,16 +126,21 @@ def make_record(packets: int, server_packets: int, flows: int) -> Record:
         sent_ns=np.empty(packets, np.int64),
         received_ns=np.empty(packets, np.int64),
         duplicates=np.empty(packets, np.uint16),
+        tag=np.empty(packets, np.uint32),
+        reply_cell=np.empty(packets, np.uint16),
         server_received_ns=np.empty(server_packets, np.int64),
         server_duplicates=np.empty(server_packets, np.uint16),
+        server_cell=np.empty(server_packets, np.uint16),
         flow_reordered=np.empty(flows, np.uint32),
         reply_highest=np.empty(flows, np.int64),
         server_highest=np.empty(flows, np.int64),
+        awaited_cell=np.empty(flows, np.int64),
     )
     for array in record:
         array.fill(0)
     record.reply_highest.fill(-1)
     record.server_highest.fill(-1)
+    record.awaited_cell.fill(NO_CELL)
     return record
 
 
@@ -166,7 +178,7 @@ def make_words(status: Any | None = None) -> Words:
 
 def example_arguments() -> tuple[Plan, Flows, Record, Wire, Words]:
     """Arguments of the right types, from which the loop's signature is taken."""
-    plan = Plan(np.zeros(1, np.int64), np.zeros(1, np.uint32), np.zeros(1, np.uint16))
+    plan = Plan(np.zeros(1, np.int64), np.zeros(1, np.uint32), np.zeros(1, np.uint16), np.zeros(1, np.uint32))
     column = np.zeros(1, np.int64)
-    flows = Flows(column, column, column, column, np.zeros((1, 7), np.int64), column, column)
+    flows = Flows(column, column, column, column, np.zeros((1, TEMPLATE_BYTES // 8), np.int64), column, column)
     return plan, flows, make_record(1, 1, 1), make_wire(bytes(6), np.zeros(1, np.uint32)), make_words()

@@ -1,7 +1,10 @@
 """The load's own frames: headers, a payload that identifies one packet of one run, and filler.
 
-Payload, big endian: magic u32, kind u8, version u8, run u16, flow u32, seq u64 (global index within its kind),
-intended_ns u64 (CLOCK_MONOTONIC); 28 bytes, then filler to the frame size.
+Payload, big endian: cell tag (cell u16, flags u8, zero u8), magic u32, kind u8, version u8, run u16, flow u32, seq u64
+(global index within its kind), intended_ns u64 (CLOCK_MONOTONIC); 32 bytes, then filler to the frame size.
+
+The cell tag is the sender's cell on the way from a subscriber (flag bit 0: this packet announces a handover to it) and
+written by the gateway on the way to one. Without subscribers it is 0.
 """
 
 from __future__ import annotations
@@ -46,16 +49,20 @@ from loadgen.wire import (
     swap,
 )
 
-MAGIC, KIND, VERSION, RUN, FLOW, SEQ, INTENDED_NS = 42, 46, 47, 48, 50, 54, 62
-PAYLOAD_BYTES = 28
+TAG, CELL, FLAGS, MAGIC, KIND, VERSION, RUN, FLOW, SEQ, INTENDED_NS = 42, 42, 44, 46, 50, 51, 52, 54, 58, 66
+PAYLOAD_BYTES = 32
 FILLER = HEADER_BYTES + PAYLOAD_BYTES
 FRAME_BYTES_MIN = FILLER
-TEMPLATE_BYTES = 56
+TEMPLATE_BYTES = 64
 """Constant bytes at the front of a flow's frames (up to SEQ), rounded up to whole 8-byte words."""
 
 MAGIC_VALUE = 0x534C494D
-VERSION_VALUE = 1
+VERSION_VALUE = 2
 KIND_REQUEST, KIND_REPLY, KIND_SERVER = 0, 1, 2
+
+CELL_SHIFT = 16
+ANNOUNCES = 0x0100
+"""A cell tag as a number: cell << CELL_SHIFT, with ANNOUNCES for flag bit 0."""
 
 OURS, ARP, MALFORMED, FOREIGN, BAD_CHECKSUM = 0, 1, 2, 3, 4
 
@@ -101,7 +108,7 @@ def write_headers(
     ports: tuple[int, int],
     labels: tuple[int, int, int],
 ) -> None:
-    """Write everything up to SEQ but lengths and checksums, which are left 0.
+    """Write everything up to SEQ but lengths, checksums and the cell tag, which are left 0.
 
     addresses and ports: (source, destination); labels: (kind, run, flow). Do not fragment, identification 0 (RFC 6864).
     """
@@ -121,6 +128,7 @@ def write_headers(
     put16(frame, UDP_DESTINATION, ports[1])
     put16(frame, UDP_LENGTH, 0)
     put16(frame, UDP_CHECKSUM, 0)
+    put32(frame, TAG, 0)
     put32(frame, MAGIC, MAGIC_VALUE)
     frame[KIND] = labels[0]
     frame[VERSION] = VERSION_VALUE
@@ -137,30 +145,41 @@ def header_sums(frame: Any) -> tuple[int, int]:
 
 
 @compiled
-def complete(frame: Any, frame_bytes: int, labels: tuple[int, int], sums: tuple[int, int], filler_sums: Any) -> None:
-    """Write lengths, seq, intended time and checksums into a frame that has headers and filler.
+def complete(
+    frame: Any, frame_bytes: int, labels: tuple[int, int, int], sums: tuple[int, int], filler_sums: Any
+) -> None:
+    """Write lengths, cell tag, seq, intended time and checksums into a frame that has headers and filler.
 
-    labels: (seq, intended_ns); sums: `header_sums` of the headers; filler_sums: `make_filler_sums`.
+    labels: (tag, seq, intended_ns); sums: `header_sums` of the headers; filler_sums: `make_filler_sums`.
     """
     udp_length = frame_bytes - ETHERNET_BYTES - IP_BYTES
     put16(frame, IP_TOTAL_LENGTH, frame_bytes - ETHERNET_BYTES)
     put16(frame, UDP_LENGTH, udp_length)
-    put64(frame, SEQ, labels[0])
-    put64(frame, INTENDED_NS, labels[1])
+    put32(frame, TAG, labels[0])
+    put64(frame, SEQ, labels[1])
+    put64(frame, INTENDED_NS, labels[2])
     # The UDP length counts twice: in the pseudo header and in the header.
     udp_total = sums[1] + 2 * udp_length + filler_sums[frame_bytes - FILLER] + sum_bytes(frame, SEQ, FILLER)
+    udp_total += (labels[0] >> 16) + (labels[0] & 0xFFFF)
     put_checksums(frame, sums[0] + frame_bytes - ETHERNET_BYTES, udp_total)
 
 
 @compiled
 def turn_into_reply(frame: Any) -> None:
-    """Make an echo reply of a request in place: both ends exchanged (which no checksum notices), kind changed."""
+    """Make an echo reply of a request in place: both ends exchanged (which no checksum notices), kind changed.
+
+    The cell tag is cleared: what the subscriber finds in it must have been written by the gateway.
+    """
     swap(frame, DESTINATION_MAC, SOURCE_MAC, 6)
     swap(frame, IP_SOURCE, IP_DESTINATION, 4)
     swap(frame, UDP_SOURCE, UDP_DESTINATION, 2)
     before = get16(frame, KIND)
     frame[KIND] = KIND_REPLY
     replace_word(frame, UDP_CHECKSUM, before, get16(frame, KIND))
+    if get32(frame, TAG) != 0:
+        replace_word(frame, UDP_CHECKSUM, get16(frame, CELL), 0)
+        replace_word(frame, UDP_CHECKSUM, get16(frame, FLAGS), 0)
+        put32(frame, TAG, 0)
 
 
 def filler_bytes() -> npt.NDArray[np.uint8]:

@@ -1,9 +1,7 @@
-"""The contract of a process that the harness starts: configuration and commands in, events out, scheduling."""
+"""The contract of a process that the harness starts: configuration and commands in, events out."""
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import json
 import os
 import signal
@@ -16,7 +14,6 @@ from typing import Any
 
 from harness.errors import HarnessError, UsageError
 
-_PR_SET_TIMERSLACK = 29
 _LINE_BYTES_MAX = 1 << 20
 
 
@@ -91,27 +88,6 @@ class CommandThread(threading.Thread):
             self._on_start(start_ns)
         else:
             raise UsageError(f"command {name!r} is unknown; start and stop are possible")
-
-
-def prepare_loop_thread(realtime_priority: int) -> str:
-    """Give the calling thread exact timers and, if asked for and permitted, SCHED_FIFO; returns what it got."""
-    ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(1), 0, 0, 0)
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    if not realtime_priority:
-        return "other"
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(realtime_priority))
-    except PermissionError:
-        return "other (SCHED_FIFO not permitted)"
-    return f"fifo:{realtime_priority}"
-
-
-def leave_loop_scheduling() -> None:
-    """Back to ordinary scheduling for the work after the loop, which must not hold up anybody else's packets."""
-    if os.sched_getscheduler(0) != os.SCHED_OTHER:
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def run_process(main: Callable[[LineReader, bytes], None]) -> int:

@@ -27,3 +27,9 @@ def set_dataplane_scheduling(scheduler: str) -> str:
             raise MachineError("dataplane.scheduler fifo: SCHED_FIFO needs CAP_SYS_NICE; use auto or other") from error
         return "other"
     return "fifo"
+
+
+def leave_dataplane_scheduling() -> None:
+    """Back to ordinary scheduling for work that must not hold up anybody else's packets."""
+    if os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.plan import PlannedRun
-from harness.profile.derived import load_duration_ns, requests_per_s
+from harness.profile.derived import frame_mix, load_duration_ns, mean_frame_bytes, requests_per_s
 from harness.profile.images import known_images
 from harness.profile.model import Profile
 from harness.testbed import topology as names
@@ -18,7 +18,6 @@ from harness.testbed.testbed import ProcessSpec, Testbed
 LATENCY = "latency"
 READY_TIMEOUT_S = 60.0
 """A cold compiler cache makes the first start slow; a warm one takes about a second."""
-LOAD_PRIORITY = 10
 INTERIOR_ADDRESS, EXTERIOR_ADDRESS = "10.1.0.1", "198.18.0.1"
 STATE_STREAM_SLOT_BYTES = 20_480
 """Slots of the latency element: one superframe (gso_max_size) and its headers."""
@@ -46,23 +45,32 @@ def trace_path(folder: Path, instance: str) -> Path:
     return folder / f"{instance}.trace"
 
 
-def _loop_priority(profile: Profile) -> int:
-    return 0 if profile.dataplane.scheduler == "other" else LOAD_PRIORITY
-
-
 def _workload(profile: Profile, run: PlannedRun) -> dict[str, Any]:
     load = profile.load
-    return {
+    mix = frame_mix(profile)
+    workload = {
         "rate_pps": requests_per_s(profile),
         "duration_ns": load_duration_ns(profile),
         "flows": load.flows,
-        "frame_bytes": load.frame_bytes,
+        "frame_bytes": mean_frame_bytes(profile),
+        "frame_mix": mix if len(mix) > 1 else (),
         "new_flows_per_s": load.new_flows_per_s,
         "new_flow_packets": load.new_flow_packets,
         "server_packets_per_s": load.server_packets_per_s,
         "arrivals": load.arrivals,
+        "on_ns": load.on_ns,
+        "off_ns": load.off_ns,
         "seed": run.load_seed % (1 << 31),
     }
+    if load.workload == "subscribers":
+        behaviour = load.subscribers
+        workload["subscribers"] = {
+            "cells": behaviour.cells,
+            "handover_mean_ns": behaviour.handover_mean_ns,
+            "handover_distribution": behaviour.handover_distribution,
+            "repeat_until_confirmed": behaviour.repeat_until_confirmed,
+        }
+    return workload
 
 
 def load_specs(profile: Profile, testbed: Testbed, run: PlannedRun, folder: Path, log: Path) -> list[ProcessSpec]:
@@ -75,7 +83,7 @@ def load_specs(profile: Profile, testbed: Testbed, run: PlannedRun, folder: Path
         "workload": _workload(profile, run),
         "echo_addresses": [f"198.18.1.{i + 1}" for i in range(profile.load.echo_addresses)],
         "tick_ns": profile.dataplane.tick_ns,
-        "realtime_priority": _loop_priority(profile),
+        "scheduler": profile.dataplane.scheduler,
         "receive_buffer_bytes": profile.dataplane.receive_buffer_bytes,
     }
     echoserver = {

@@ -49,7 +49,9 @@ def summarise(
     profile: Profile, plan: Plan, record: RunRecord, folder: Folder, run_id: str, backend: str
 ) -> tuple[RunSummary, PacketRecords]:
     """The summary of a run and its packets. RunFailed when a process left no usable records."""
-    packets = load_packet_records(folder.file("loadgen.npz"), folder.file("echoserver.npz"))
+    packets = load_packet_records(
+        folder.file("loadgen.npz"), folder.file("echoserver.npz"), profile.load.subscribers.handover_grace_ns
+    )
     loadgen, echoserver = (read_report(folder.path / f"{title}.json") for title in (names.LOADGEN, names.ECHOSERVER))
     assert record.before is not None
     assert record.after is not None
@@ -175,7 +177,7 @@ def _downtime_ns(outcome: MigrationOutcome | None, packets: PacketRecords, measu
     if outcome is None:
         return None
     inside = (packets.intended_ns >= outcome.started_ns) & (packets.intended_ns < outcome.ended_ns + 1_000_000_000)
-    return longest_gap(packets.intended_ns[inside], packets.received_ns[inside])[1]
+    return longest_gap(packets.intended_ns[inside], packets.delivered_ns[inside])[1]
 
 
 def _generator(loadgen: Mapping[str, Any], echoserver: Mapping[str, Any]) -> GeneratorSummary:

@@ -23,8 +23,8 @@ CAUSES = (
     "vnf_refusal",
     "destination_not_ready",
     "source_stopped",
-    "wrong_cell",
     "echo_tx_failed",
+    "wrong_cell",
 )
 """Named causes of loss, in the order in which a packet may meet them."""
 
@@ -80,7 +80,6 @@ class InstanceCounters:
     st_q_out_overflow_packets: int = 0
     not_ready_packets: int = 0
     stopped_packets: int = 0
-    wrong_cell_packets: int = 0
     refused_packets: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -152,10 +151,13 @@ def apportion(total: int, weights: Sequence[int]) -> list[int]:
     return parts
 
 
-def hop_balances(hops: HopCounters, sent_packets: int, delivered_frames: int) -> list[HopBalance]:
+def hop_balances(
+    hops: HopCounters, sent_packets: int, delivered_frames: int, wrong_cell_packets: int = 0
+) -> list[HopBalance]:
     """Balance every hop of the path.
 
-    sent_packets: both kinds, with a send time in the records. delivered_frames: both kinds, duplicates included.
+    sent_packets: both kinds, with a send time in the records. delivered_frames: both kinds, duplicates included;
+    wrong_cell_packets: both kinds, beside those.
 
     Frames that vanish between a sender and an instance's port, beyond the socket's drops, are the meter's as far as
     its tbf admits to drops; those that vanish between any two sockets are a softnet backlog's as far as that admits to
@@ -221,7 +223,13 @@ def hop_balances(hops: HopCounters, sent_packets: int, delivered_frames: int) ->
         ),
         wire(TO_EXTERIOR),
         wire(TO_LOADGEN),
-        HopBalance(LOADGEN_RECEIVED, hops.loadgen_received_packets, delivered_frames, {}, echo_only=False),
+        HopBalance(
+            LOADGEN_RECEIVED,
+            hops.loadgen_received_packets,
+            delivered_frames,
+            {"wrong_cell": wrong_cell_packets},
+            echo_only=False,
+        ),
     ]
 
 
@@ -237,7 +245,6 @@ def _vnf_drops(instances: tuple[InstanceCounters, ...]) -> dict[str, int]:
         "st_q_out_overflow": sum(i.st_q_out_overflow_packets for i in instances),
         "destination_not_ready": sum(i.not_ready_packets for i in instances),
         "source_stopped": sum(i.stopped_packets for i in instances),
-        "wrong_cell": sum(i.wrong_cell_packets for i in instances),
     }
     for reason in sorted({reason for i in instances for reason in i.refused_packets}):
         drops[f"vnf_refusal:{reason}"] = sum(i.refused_packets.get(reason, 0) for i in instances)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.measure.cells import BoolArray
 from harness.measure.histogram import LATE_EDGE_NS
-from harness.measure.hops import CAUSES, HopBalance, HopCounters, apportion, hop_balances
+from harness.measure.hops import CAUSES, LOADGEN_RECEIVED, HopBalance, HopCounters, apportion, hop_balances
 from harness.measure.packets import Int64Array, PacketRecords
 
 ROWS = ("delivered", "late", *CAUSES, "unexplained")
@@ -80,12 +81,13 @@ def attribute(
     """Put every intended packet in one row.
 
     Known packet by packet: delivered, late (RTT > late_ns; a server-originated packet passes half the path, so by
-    default its one-way delay > late_ns / 2), not_sent. Every other loss is known by count, hop by hop:
+    default its one-way delay > late_ns / 2), not_sent, wrong_cell (it arrived, but where the subscriber no longer was:
+    harness.measure.cells). Every other loss is known by count, hop by hop:
 
     1. loadgen -> [meter in] -> interior port: sent, but neither read from the port nor dropped by its socket. `meter`
        up to the drops of the tbf towards the instances, then `queue` up to the softnet drops. Socket drops: `queue`.
     2. VNF: read but not sent. pkt_q_overflow, st_q_out_overflow, vnf_refusal by reason, destination_not_ready,
-       source_stopped, wrong_cell as the instances count them; `meter` is what the kernel refused to send (ENOBUFS).
+       source_stopped as the instances count them; `meter` is what the kernel refused to send (ENOBUFS).
     3. [meter out] -> echoserver: socket and softnet drops are `queue`.
     4. echoserver: received but not sent back is echo_tx_failed.
     5. echoserver -> [meter in] -> exterior port: as 1, for replies and server-originated packets together.
@@ -99,15 +101,24 @@ def attribute(
     """
     if server_late_ns is None:
         server_late_ns = late_ns // 2
-    echo = _outcomes(records.intended_ns, records.sent_ns, records.received_ns, late_ns)
-    server = _outcomes(records.server_intended_ns, records.server_sent_ns, records.server_received_ns, server_late_ns)
+    echo = _outcomes(records.intended_ns, records.sent_ns, records.received_ns, records.wrong_cell, late_ns)
+    server = _outcomes(
+        records.server_intended_ns,
+        records.server_sent_ns,
+        records.server_received_ns,
+        records.server_wrong_cell,
+        server_late_ns,
+    )
     duplicates = int(records.duplicates.sum(dtype=np.int64)) + int(records.server_duplicates.sum(dtype=np.int64))
-    delivered_frames = echo["arrived"] + server["arrived"] + duplicates
-    balances = hop_balances(hops, echo["sent"] + server["sent"], delivered_frames)
+    wrong_cell = echo["wrong_cell"] + server["wrong_cell"]
+    delivered_frames = echo["arrived"] + server["arrived"] - wrong_cell + duplicates
+    balances = hop_balances(hops, echo["sent"] + server["sent"], delivered_frames, wrong_cell)
 
     echo_causes: dict[str, int] = {}
     shared: dict[str, int] = {}
     for balance in balances:
+        if balance.name == LOADGEN_RECEIVED:
+            continue  # known packet by packet
         column = echo_causes if balance.echo_only else shared
         for cause, packets in balance.drops.items():
             column[cause] = column.get(cause, 0) + packets
@@ -116,7 +127,8 @@ def attribute(
     server_causes = _server_share(shared, max(0, echo_missing), server_missing)
     for cause, packets in shared.items():
         echo_causes[cause] = echo_causes.get(cause, 0) + packets - server_causes[cause]
-    echo_causes["not_sent"], server_causes["not_sent"] = echo["not_sent"], server["not_sent"]
+    for cause in ("not_sent", "wrong_cell"):
+        echo_causes[cause], server_causes[cause] = echo[cause], server[cause]
 
     rows = [LedgerRow(name, echo[name], server[name]) for name in ("delivered", "late")]
     rows += [_cause_row(cause, echo_causes, server_causes) for cause in CAUSES]
@@ -137,15 +149,18 @@ def attribute(
     )
 
 
-def _outcomes(intended_ns: Int64Array, sent_ns: Int64Array, received_ns: Int64Array, late_ns: int) -> dict[str, int]:
+def _outcomes(
+    intended_ns: Int64Array, sent_ns: Int64Array, received_ns: Int64Array, wrong_cell: BoolArray, late_ns: int
+) -> dict[str, int]:
     arrived = received_ns > 0
-    late = int(np.count_nonzero(arrived & (received_ns - intended_ns > late_ns)))
-    total = int(np.count_nonzero(arrived))
+    late = int(np.count_nonzero(arrived & ~wrong_cell & (received_ns - intended_ns > late_ns)))
+    total, wrong = int(np.count_nonzero(arrived)), int(np.count_nonzero(wrong_cell))
     sent = int(np.count_nonzero(sent_ns > 0))
     return {
         "arrived": total,
-        "delivered": total - late,
+        "delivered": total - late - wrong,
         "late": late,
+        "wrong_cell": wrong,
         "sent": sent,
         "not_sent": int(intended_ns.size) - sent,
     }

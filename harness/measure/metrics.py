@@ -33,7 +33,8 @@ class TrafficMetrics:
 
     Rates in bit/s and packets/s: `offered_bps` and `received_bps` count each frame twice, as the paper's load does
     (once towards the echoserver, once back); `_pps` count round trips. Server-originated packets are in the fields that
-    begin with `server_` only.
+    begin with `server_` only. Packets that arrived in a wrong cell are lost; `wrong_cell_packets` is how many of
+    `lost_packets`.
     """
 
     window_ns: int
@@ -41,6 +42,7 @@ class TrafficMetrics:
     delivered_packets: int
     lost_packets: int
     late_packets: int
+    wrong_cell_packets: int
     offered_pps: float | None
     received_pps: float | None
     offered_bps: float | None
@@ -84,7 +86,7 @@ def traffic_metrics(
         raise ValueError("a window and an interval need a length")
     inside = (records.intended_ns >= window.start_ns) & (records.intended_ns < window.end_ns)
     intended_ns = records.intended_ns[inside]
-    received_ns = records.received_ns[inside]
+    received_ns = records.delivered_ns[inside]
     frame_bytes = records.frame_bytes[inside]
     arrived = received_ns > 0
     rtt_ns = received_ns[arrived] - intended_ns[arrived]
@@ -104,6 +106,7 @@ def traffic_metrics(
         delivered_packets=int(rtt_ns.size),
         lost_packets=lost,
         late_packets=late,
+        wrong_cell_packets=int(np.count_nonzero(records.wrong_cell[inside])),
         offered_pps=offered_pps,
         received_pps=rtt_ns.size / load_s if load_s else None,
         offered_bps=2 * 8 * int(frame_bytes.sum(dtype=np.int64)) / load_s if load_s else None,
@@ -169,13 +172,13 @@ def reordered_by_flow(records: PacketRecords, inside: npt.NDArray[np.bool_]) -> 
     A packet is reordered when another of its flow, sent after it, arrived before it: the late ones of RFC 4737's
     Type-P-Reordered. Equal arrival times are in order.
     """
-    chosen = np.flatnonzero(inside & (records.received_ns > 0))
+    chosen = np.flatnonzero(inside & (records.delivered_ns > 0))
     if chosen.size == 0:
         return np.zeros(records.flows, dtype=np.int64)
     flow = records.flow[chosen].astype(np.int64)
     order = np.argsort(flow, kind="stable")
     flow = flow[order]
-    since_ns = records.received_ns[chosen][order]
+    since_ns = records.delivered_ns[chosen][order]
     since_ns -= since_ns.min()
     # One running minimum over all flows: later flows are lifted above anything an earlier one can hold.
     rank = np.cumsum(np.concatenate(([0], np.diff(flow) != 0)))
@@ -190,7 +193,7 @@ def rtt_histogram(records: PacketRecords, window: Window | None = None) -> Laten
     """Log-linear histogram of the RTTs of `window`."""
     window = window or whole_run(records)
     inside = (
-        (records.intended_ns >= window.start_ns) & (records.intended_ns < window.end_ns) & (records.received_ns > 0)
+        (records.intended_ns >= window.start_ns) & (records.intended_ns < window.end_ns) & (records.delivered_ns > 0)
     )
     histogram = LatencyHistogram()
     histogram.record(records.received_ns[inside] - records.intended_ns[inside])
@@ -201,8 +204,8 @@ def _server_delays(records: PacketRecords, window: Window) -> tuple[int, Int64Ar
     """Server-originated packets of the window: how many were intended, and the sorted one-way delays."""
     intended_ns = records.server_intended_ns
     inside = (intended_ns >= window.start_ns) & (intended_ns < window.end_ns)
-    arrived = inside & (records.server_received_ns > 0)
-    return int(np.count_nonzero(inside)), np.sort(records.server_received_ns[arrived] - intended_ns[arrived])
+    arrived = inside & (records.server_delivered_ns > 0)
+    return int(np.count_nonzero(inside)), np.sort(records.server_delivered_ns[arrived] - intended_ns[arrived])
 
 
 def _server_duplicates(records: PacketRecords, window: Window) -> int:

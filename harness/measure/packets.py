@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import RunFailed
+from harness.measure.cells import HANDOVER_GRACE_NS, BoolArray, CellRecords, announcements, in_wrong_cell
 
 MAX_UNPACKED_BYTES = 4 << 30
 """A record larger than this is refused unread: 50 bytes a packet allow 80 million packets, days above a run's."""
@@ -56,6 +58,12 @@ _ECHOSERVER: dict[str, tuple[str, str]] = {
     "server_intended_ns": ("int64", "M"),
     "server_flow": ("uint32", "M"),
 }
+_CELLS: dict[str, tuple[str, str]] = {
+    "cell": ("uint16", "N"),
+    "announced": ("bool", "N"),
+    "reply_cell": ("uint16", "N"),
+    "server_cell": ("uint16", "M"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +71,9 @@ class PacketRecords:
     """One entry per echo request (N), server-originated packet (M) and flow (F); CLOCK_MONOTONIC ns, 0 = never.
 
     `received_ns` is the arrival of the echo reply with what was left of the link's latency; RTT is counted from
-    `intended_ns`. Construction checks shapes, types and consistency: RunFailed names the array and the first bad index.
+    `intended_ns`. `cells`: where the flows are subscribers; what arrived in a wrong cell (harness.measure.cells, with
+    `handover_grace_ns`) is lost, so that figures are made from `delivered_ns`. Construction checks shapes, types and
+    consistency: RunFailed names the array and the first bad index.
     """
 
     intended_ns: Int64Array
@@ -82,11 +92,13 @@ class PacketRecords:
     server_sent_ns: Int64Array
     server_intended_ns: Int64Array
     server_flow: npt.NDArray[np.uint32]
+    cells: CellRecords | None = None
+    handover_grace_ns: int = HANDOVER_GRACE_NS
 
     def __post_init__(self) -> None:
         sizes: dict[str, tuple[int, str]] = {}
-        for name, (dtype, axis) in {**_LOADGEN, **_ECHOSERVER}.items():
-            array = getattr(self, name)
+        for name, (dtype, axis) in {**_LOADGEN, **_ECHOSERVER, **(_CELLS if self.cells else {})}.items():
+            array = getattr(self.cells if name in _CELLS else self, name)
             if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype != np.dtype(dtype):
                 got = f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
                 raise RunFailed(f"packet records: {name} must be {dtype}[{axis}], is {got}")
@@ -121,6 +133,33 @@ class PacketRecords:
         """F."""
         return int(self.flow_reordered.size)
 
+    @cached_property
+    def wrong_cell(self) -> BoolArray:
+        """bool[N]: replies that arrived in a wrong cell."""
+        if self.cells is None:
+            return np.zeros(self.packets, np.bool_)
+        known = announcements(self.flow, self.sent_ns, self.cells.cell, self.cells.announced)
+        return in_wrong_cell(known, self.flow, self.received_ns, self.cells.reply_cell, self.handover_grace_ns)
+
+    @cached_property
+    def server_wrong_cell(self) -> BoolArray:
+        """bool[M]: server-originated packets that arrived in a wrong cell."""
+        if self.cells is None:
+            return np.zeros(self.server_packets, np.bool_)
+        known = announcements(self.flow, self.sent_ns, self.cells.cell, self.cells.announced)
+        cell, grace_ns = self.cells.server_cell, self.handover_grace_ns
+        return in_wrong_cell(known, self.server_flow, self.server_received_ns, cell, grace_ns)
+
+    @cached_property
+    def delivered_ns(self) -> Int64Array:
+        """int64[N]: arrival of the replies that count, 0 for those that never came or came in a wrong cell."""
+        return np.where(self.wrong_cell, 0, self.received_ns)
+
+    @cached_property
+    def server_delivered_ns(self) -> Int64Array:
+        """int64[M]: the same of server-originated packets."""
+        return np.where(self.server_wrong_cell, 0, self.server_received_ns)
+
 
 def _refuse(name: str, bad: npt.NDArray[np.bool_], why: str) -> None:
     if bad.any():
@@ -144,19 +183,29 @@ def _check_span(records: PacketRecords) -> None:
         raise RunFailed("packet records: times more than a day apart are not of one run")
 
 
-def load_packet_records(loadgen: Path, echoserver: Path) -> PacketRecords:
-    """Read `loadgen.npz` and `echoserver.npz`. RunFailed: missing, truncated, oversized or inconsistent."""
-    arrays = {**_read(loadgen, _LOADGEN), **_read(echoserver, _ECHOSERVER)}
-    return PacketRecords(**{field.name: arrays[field.name] for field in fields(PacketRecords)})
+def load_packet_records(loadgen: Path, echoserver: Path, handover_grace_ns: int = HANDOVER_GRACE_NS) -> PacketRecords:
+    """Read `loadgen.npz` and `echoserver.npz`. RunFailed: missing, truncated, oversized or inconsistent.
+
+    Where cells were recorded, packets in a wrong cell are lost, with a grace of `handover_grace_ns`.
+    """
+    arrays = {**_read(loadgen, _LOADGEN, _CELLS), **_read(echoserver, _ECHOSERVER)}
+    of_cells = {name: arrays.pop(name) for name in _CELLS if name in arrays}
+    cells = CellRecords(**of_cells) if of_cells else None
+    return PacketRecords(**arrays, cells=cells, handover_grace_ns=handover_grace_ns)
 
 
-def _read(path: Path, expected: dict[str, tuple[str, str]]) -> dict[str, Any]:
+def _read(
+    path: Path, expected: dict[str, tuple[str, str]], together: dict[str, tuple[str, str]] | None = None
+) -> dict[str, Any]:
+    """The arrays by name; those of `together` are all there or none is."""
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
         if unpacked > MAX_UNPACKED_BYTES:
             raise RunFailed(f"{path}: {unpacked} bytes unpacked, more than the {MAX_UNPACKED_BYTES} a run may hold")
         with np.load(path, allow_pickle=False) as data:
+            if together and any(name in data.files for name in together):
+                expected = {**expected, **together}
             missing = [name for name in expected if name not in data.files]
             if missing:
                 raise RunFailed(f"{path}: no array {missing[0]!r}; was it written by another version?")

@@ -21,6 +21,7 @@ SERIES_EDGES_NS = tuple(
 class TrafficSeries:
     """One entry per interval (I of them); all by intended send time except `arrived_packets`, by time of arrival.
 
+    Packets that arrived in a wrong cell are lost, not received; `wrong_cell_packets` is how many of `lost_packets`.
     Percentiles are 0 where `received_packets` is 0: look there first. `rtt_counts` is int64[I, len(edges) + 1].
     """
 
@@ -32,6 +33,7 @@ class TrafficSeries:
     arrived_packets: Int64Array
     lost_packets: Int64Array
     late_packets: Int64Array
+    wrong_cell_packets: Int64Array
     server_intended_packets: Int64Array
     server_lost_packets: Int64Array
     rtt_p50_ns: Int64Array
@@ -54,19 +56,20 @@ def traffic_series(
     run = whole_run(records)
     anchor_ns = run.start_ns if start_ns is None else start_ns
     origin_ns = anchor_ns + (run.start_ns - anchor_ns) // interval_ns * interval_ns
-    received = records.received_ns > 0
-    last_ns = max(run.end_ns - 1, int(records.received_ns.max(initial=0)))
+    delivered_ns = records.delivered_ns
+    received = delivered_ns > 0
+    last_ns = max(run.end_ns - 1, int(delivered_ns.max(initial=0)))
     count = int((last_ns - origin_ns) // interval_ns) + 1 if records.packets or records.server_packets else 0
 
     def counts(times_ns: Int64Array) -> Int64Array:
         return np.bincount((times_ns - origin_ns) // interval_ns, minlength=count).astype(np.int64)
 
     index = (records.intended_ns[received] - origin_ns) // interval_ns
-    rtt_ns = records.received_ns[received] - records.intended_ns[received]
+    rtt_ns = delivered_ns[received] - records.intended_ns[received]
     buckets = len(SERIES_EDGES_NS) + 1
     bucket = np.searchsorted(np.array(SERIES_EDGES_NS, dtype=np.int64), rtt_ns, side="left")
     percentiles = _interval_quantiles(index, rtt_ns, count)
-    server_lost = records.server_received_ns == 0
+    server_lost = records.server_delivered_ns == 0
     # A reply stamped up to a burst before its due time may arrive ahead of the first interval.
     return TrafficSeries(
         interval_ns=interval_ns,
@@ -74,9 +77,10 @@ def traffic_series(
         intended_packets=counts(records.intended_ns),
         sent_packets=counts(records.intended_ns[records.sent_ns > 0]),
         received_packets=np.bincount(index, minlength=count).astype(np.int64),
-        arrived_packets=counts(np.maximum(records.received_ns[received], origin_ns)),
+        arrived_packets=counts(np.maximum(delivered_ns[received], origin_ns)),
         lost_packets=counts(records.intended_ns[~received]),
         late_packets=np.bincount(index[rtt_ns > late_ns], minlength=count).astype(np.int64),
+        wrong_cell_packets=counts(records.intended_ns[records.wrong_cell]),
         server_intended_packets=counts(records.server_intended_ns),
         server_lost_packets=counts(records.server_intended_ns[server_lost]),
         rtt_p50_ns=percentiles[0],

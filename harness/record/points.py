@@ -31,6 +31,7 @@ def run_summary_fields(summary: RunSummary) -> dict[str, Value]:
             "received_bps": window.received_bps,
             "intended_packets": window.intended_packets,
             "lost_packets": window.lost_packets,
+            "wrong_cell_packets": window.wrong_cell_packets,
             "late_packets": window.late_packets,
             "loss_s": window.loss_s,
             "rtt_late_s": window.rtt_late_s,

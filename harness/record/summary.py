@@ -49,6 +49,7 @@ class TrafficSummary(_Part):
     delivered_packets: Count
     lost_packets: Count
     late_packets: Count
+    wrong_cell_packets: Count | None = None
     offered_pps: float | None
     received_pps: float | None
     offered_bps: float | None

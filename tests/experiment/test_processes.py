@@ -111,6 +111,26 @@ def test_both_load_processes_know_the_same_workload(
     assert loadgen.status_path != echoserver.status_path
 
 
+def test_mixed_sizes_and_subscribers_reach_both_load_processes(
+    make_profile: ProfileFactory, make_testbed: TestbedFactory, planned: PlannedRun
+) -> None:
+    overrides = ["load.rate=2928k", "load.frame_sizes=imix", "load.arrivals=on_off", "load.on=50ms", "load.off=20ms"]
+    overrides += ["load.subscribers.cells=9", "load.subscribers.handover_mean=3s"]
+    profile = make_profile(*overrides, "load.subscribers.repeat_until_confirmed=true")
+    # No image that is always there serves subscribers.
+    profile = profile.model_copy(update={"load": profile.load.model_copy(update={"workload": "subscribers"})})
+    found = parsed(load_specs(profile, make_testbed("netem"), planned, FOLDER, LOG))
+    assert found["loadgen"].workload == found["echoserver"].workload
+    workload = found["loadgen"].workload.workload()
+    # 366 bytes on average: 1464 kbit/s of requests are 500 of them.
+    assert workload.rate_pps == 500
+    assert workload.frame_mix == ((74, 7), (590, 4), (1514, 1))
+    assert (workload.arrivals, workload.on_ns, workload.off_ns) == ("on_off", 50_000_000, 20_000_000)
+    behaviour = workload.subscribers
+    assert (behaviour.cells, behaviour.handover_mean_ns) == (9, 3_000_000_000)
+    assert (behaviour.handover_distribution, behaviour.repeat_until_confirmed) == ("uniform", True)
+
+
 def test_both_instances_own_the_same_addresses(
     make_profile: ProfileFactory, make_testbed: TestbedFactory, planned: PlannedRun
 ) -> None:
@@ -134,11 +154,9 @@ def test_the_control_has_no_destination_and_an_unverified_run_no_trace(
 def test_the_scheduler_of_the_profile_holds_for_every_loop(
     make_profile: ProfileFactory, make_testbed: TestbedFactory, planned: PlannedRun
 ) -> None:
-    ordinary = parsed(all_specs(make_profile("dataplane.scheduler=other"), make_testbed("delay_line"), planned))
-    assert {ordinary[title].scheduler for title in ("source", "destination", "latency")} == {"other"}
-    assert {ordinary[title].realtime_priority for title in ("loadgen", "echoserver")} == {0}
-    realtime = parsed(all_specs(make_profile(), make_testbed("delay_line"), planned))
-    assert all(realtime[title].realtime_priority > 0 for title in ("loadgen", "echoserver"))
+    for override, scheduler in (("dataplane.scheduler=other", "other"), ("dataplane.scheduler=fifo", "fifo")):
+        found = parsed(all_specs(make_profile(override), make_testbed("delay_line"), planned))
+        assert {configuration.scheduler for configuration in found.values()} == {scheduler}
 
 
 def test_secrets_travel_on_standard_input_only(

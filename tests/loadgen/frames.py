@@ -14,9 +14,19 @@ LOADGEN_MAC, VNF_MAC, ECHO_MAC = "02:00:00:00:00:01", "02:00:00:00:01:00", "02:0
 RUN = 4711
 
 
-def payload(kind: int, flow: int, seq: int, intended_ns: int, size: int, run: int = RUN, version: int = 1) -> bytes:
+def payload(
+    kind: int,
+    flow: int,
+    seq: int,
+    intended_ns: int,
+    size: int,
+    run: int = RUN,
+    version: int = 2,
+    cell: int = 0,
+    flags: int = 0,
+) -> bytes:
     """Payload as the contract describes it, filled up with 0x5A to `size` bytes."""
-    head = struct.pack("!IBBHIQQ", 0x534C494D, kind, version, run, flow, seq, intended_ns)
+    head = struct.pack("!HBxIBBHIQQ", cell, flags, 0x534C494D, kind, version, run, flow, seq, intended_ns)
     return head.ljust(size, b"\x5a")
 
 

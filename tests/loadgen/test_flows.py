@@ -34,13 +34,13 @@ def test_more_hosts_than_flows_still_use_every_echo_address() -> None:
 
 
 @settings(max_examples=100)
-@given(st.integers(0, 299), st.integers(0, 2**40), st.integers(0, 2**62), st.integers(70, 1514))
+@given(st.integers(0, 299), st.integers(0, 2**40), st.integers(0, 2**62), st.integers(74, 1514))
 def test_frame_of_a_flow_carries_the_addresses_of_the_table(flow: int, seq: int, intended_ns: int, size: int) -> None:
     flows = FLOWS
     frames = make_frames(1)
-    frames.view(np.int64)[0, :7] = flows.template[flow]
+    frames.view(np.int64)[0, :8] = flows.template[flow]
     sums = (int(flows.ip_sum[flow]), int(flows.udp_sum[flow]))
-    complete(frames[0], size, (seq, intended_ns), sums, make_filler_sums())
+    complete(frames[0], size, (0, seq, intended_ns), sums, make_filler_sums())
     data = frames[0, :size].tobytes()
     assert checksums_hold(data)
     frame = Ether(data)
@@ -48,7 +48,7 @@ def test_frame_of_a_flow_carries_the_addresses_of_the_table(flow: int, seq: int,
     assert int(IPv4Address(frame[IP].src)) == flows.interior_ip[flow]
     assert int(IPv4Address(frame[IP].dst)) == flows.echo_ip[flow]
     assert (frame[UDP].sport, frame[UDP].dport) == (flows.interior_port[flow], 7)
-    assert bytes(frame[UDP].payload)[:28] == payload(0, flow, seq, intended_ns, 28, run=9)
+    assert bytes(frame[UDP].payload)[:32] == payload(0, flow, seq, intended_ns, 32, run=9)
 
 
 FLOWS = build_flows(300, HOSTS, ECHO, 7, MACS, 9)

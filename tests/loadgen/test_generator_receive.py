@@ -9,9 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadgen import generator_state as state
+from loadgen.control import REPEAT_ANNOUNCEMENTS
 from loadgen.flows import build_flows
+from loadgen.generator import tag_to_send
 from loadgen.generator_receive import accept_frame
-from loadgen.schedule import Workload, build_schedule
+from loadgen.payload import ANNOUNCES, CELL_SHIFT
+from loadgen.schedule import build_schedule
+from loadgen.workload import Workload
 from tests.loadgen.frames import RUN, payload, udp_frame
 
 HOSTS = [IPv4Address("10.1.1.1") + i for i in range(4)]
@@ -25,8 +29,8 @@ class Generator:
     """The generator's memory after it sent its first 90 packets, and a way to hand it frames."""
 
     def __init__(self) -> None:
-        offset_ns, flow, frame_bytes = build_schedule(Workload(1000, 100 * MS, FLOWS, 200))
-        self.plan = state.Plan(offset_ns + START_NS, flow, frame_bytes)
+        offset_ns, *rest = build_schedule(Workload(1000, 100 * MS, FLOWS, 200))
+        self.plan = state.Plan(offset_ns + START_NS, *rest)
         self.flows = build_flows(FLOWS, HOSTS, ECHO, 7, (bytes(6), bytes(6)), RUN)
         self.record = state.make_record(PACKETS, SERVER_PACKETS, FLOWS)
         self.wire = state.make_wire(bytes(6), np.zeros(1, np.uint32))
@@ -48,10 +52,12 @@ class Generator:
         source, destination = change.get("ends", self.ends(flow))
         intended_ns = change.get("intended_ns", int(self.plan.intended_ns[packet]))
         labels = change.get("kind", 1), change.get("flow", flow), change.get("seq", packet)
-        return udp_frame(source, destination, payload(*labels, intended_ns, change.get("size", 158)))
+        return udp_frame(
+            source, destination, payload(*labels, intended_ns, change.get("size", 158), cell=change.get("cell", 0))
+        )
 
-    def server_packet(self, seq: int, flow: int) -> bytes:
-        return udp_frame(*self.ends(flow), payload(2, flow, seq, 1, 158))
+    def server_packet(self, seq: int, flow: int, cell: int = 0) -> bytes:
+        return udp_frame(*self.ends(flow), payload(2, flow, seq, 1, 158, cell=cell))
 
 
 @pytest.fixture
@@ -141,6 +147,49 @@ def test_a_reply_after_it_was_given_up_takes_back_the_loss(generator: Generator)
     generator.accept(generator.reply(7))
     generator.accept(generator.reply(8))
     assert generator.words.status[LOST_ESTIMATE] == 7
+
+
+def test_the_cell_the_gateway_wrote_is_recorded_of_either_kind(generator: Generator) -> None:
+    generator.accept(generator.reply(7, cell=513))
+    generator.accept(generator.reply(7, cell=514))
+    generator.accept(generator.server_packet(3, 2, cell=65_535))
+    assert np.flatnonzero(generator.record.reply_cell).tolist() == [7]
+    assert (generator.record.reply_cell[7], generator.record.server_cell[3]) == (513, 65_535)
+
+
+def test_an_announcement_is_repeated_until_the_cell_comes_back(generator: Generator) -> None:
+    flow = int(generator.plan.flow[0])
+    of_flow = np.flatnonzero(generator.plan.flow == flow).tolist()
+    generator.plan.tag[of_flow] = 5 << CELL_SHIFT
+    generator.plan.tag[of_flow[0]] |= ANNOUNCES
+    generator.plan.tag[of_flow[6:]] = 9 << CELL_SHIFT
+    generator.plan.tag[of_flow[6]] |= ANNOUNCES
+    generator.words.control[REPEAT_ANNOUNCEMENTS] = 1
+
+    def announces(packet: int) -> bool:
+        tag = tag_to_send(of_flow[packet], flow, generator.plan, generator.record, generator.words)
+        assert tag >> CELL_SHIFT == (9 if packet >= 6 else 5)
+        return bool(tag & ANNOUNCES)
+
+    assert [announces(0), announces(1)] == [True, True]
+    generator.accept(generator.reply(of_flow[0], cell=4))
+    generator.accept(generator.server_packet(0, (flow + 1) % FLOWS, cell=5))
+    assert announces(2)
+    generator.accept(generator.reply(of_flow[1], cell=5))
+    assert not announces(3)
+    assert announces(6)
+    generator.accept(generator.reply(of_flow[2], cell=5))
+    assert announces(7)
+    generator.accept(generator.server_packet(1, flow, cell=9))
+    assert not announces(8)
+
+
+def test_an_announcement_is_made_once_unless_repeating_is_asked_for(generator: Generator) -> None:
+    flow = int(generator.plan.flow[0])
+    of_flow = np.flatnonzero(generator.plan.flow == flow).tolist()
+    generator.plan.tag[of_flow[0]] |= ANNOUNCES
+    arguments: Any = (generator.plan, generator.record, generator.words)
+    assert [tag_to_send(packet, flow, *arguments) for packet in of_flow[:3]] == [ANNOUNCES, 0, 0]
 
 
 BASE = Generator()

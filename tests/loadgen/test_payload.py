@@ -32,12 +32,16 @@ ports = st.integers(0, 65535)
 
 
 def build(
-    source: tuple[int, int], destination: tuple[int, int], labels: tuple[int, int, int], seq: int, at: int, size: int
+    source: tuple[int, int],
+    destination: tuple[int, int],
+    labels: tuple[int, int, int],
+    numbers: tuple[int, int, int],
+    size: int,
 ):
     frame = POOL[0]
     macs = [np.frombuffer(bytearray(bytes.fromhex(mac.replace(":", ""))), np.uint8) for mac in (LOADGEN_MAC, ECHO_MAC)]
     write_headers(frame, macs[0], macs[1], (source[0], destination[0]), (source[1], destination[1]), labels)
-    complete(frame, size, (seq, at), header_sums(frame), FILLER_SUMS)
+    complete(frame, size, numbers, header_sums(frame), FILLER_SUMS)
     return frame[:size].tobytes()
 
 
@@ -48,10 +52,15 @@ def build(
     st.tuples(st.integers(0, 2), st.integers(0, 65535), st.integers(0, 2**32 - 1)),
     st.integers(0, 2**63 - 1),
     st.integers(0, 2**63 - 1),
-    st.integers(70, 1514),
+    st.tuples(st.integers(0, 65535), st.integers(0, 1)),
+    st.integers(74, 1514),
 )
-def test_built_frames_are_what_scapy_expects_them_to_be(source, destination, labels, seq, intended_ns, size) -> None:
-    data = build(source, destination, labels, seq, intended_ns, size)
+def test_built_frames_are_what_scapy_expects_them_to_be(
+    source, destination, labels, seq, intended_ns, tag, size
+) -> None:
+    cell, flags = tag
+    number = cell << wire_format.CELL_SHIFT | flags * wire_format.ANNOUNCES
+    data = build(source, destination, labels, (number, seq, intended_ns), size)
     assert len(data) == size
     assert checksums_hold(data)
     frame = Ether(data)
@@ -61,15 +70,17 @@ def test_built_frames_are_what_scapy_expects_them_to_be(source, destination, lab
     )
     assert (frame[IP].len, frame[IP].ttl, frame[IP].flags, frame[IP].frag) == (size - 14, 64, "DF", 0)
     assert (frame[UDP].sport, frame[UDP].dport, frame[UDP].len) == (source[1], destination[1], size - 34)
-    assert bytes(frame[UDP].payload)[:28] == payload(*labels[:1], labels[2], seq, intended_ns, 28, run=labels[1])
+    expected = payload(labels[0], labels[2], seq, intended_ns, 32, run=labels[1], cell=cell, flags=flags)
+    assert bytes(frame[UDP].payload)[:32] == expected
     slot, words = in_slot(data)
     assert classify(slot, words, size, labels[1]) == wire_format.OURS
 
 
 @settings(max_examples=100)
-@given(st.integers(28, 1472), st.integers(0, 2**32 - 1), ports, ports)
-def test_reply_has_both_ends_exchanged_kind_changed_and_nothing_else(size, flow, source, destination) -> None:
-    request = udp_frame(("198.18.0.1", source), ("198.18.1.3", destination), payload(0, flow, 77, 88, size))
+@given(st.integers(32, 1472), st.integers(0, 2**32 - 1), ports, ports, st.integers(0, 65535), st.integers(0, 255))
+def test_reply_has_both_ends_exchanged_kind_changed_and_no_cell(size, flow, source, destination, cell, flags) -> None:
+    data = payload(0, flow, 77, 88, size, cell=cell, flags=flags)
+    request = udp_frame(("198.18.0.1", source), ("198.18.1.3", destination), data)
     slot, _ = in_slot(request)
     turn_into_reply(slot)
     reply = slot[: len(request)].tobytes()
@@ -114,10 +125,10 @@ CASES = {
         wire_format.FOREIGN,
     ),
     "other UDP": (udp_frame(("198.18.1.1", 7), ("10.1.1.1", 10000), bytes(100)), wire_format.FOREIGN),
-    "short UDP": (udp_frame(("198.18.1.1", 7), ("10.1.1.1", 10000), payload(1, 5, 6, 7, 28)[:27]), wire_format.FOREIGN),
+    "short UDP": (udp_frame(("198.18.1.1", 7), ("10.1.1.1", 10000), payload(1, 5, 6, 7, 32)[:31]), wire_format.FOREIGN),
     "other run": (udp_frame(("1.1.1.1", 7), ("10.1.1.1", 9), payload(1, 5, 6, 7, 100, run=1)), wire_format.FOREIGN),
     "other version": (
-        udp_frame(("1.1.1.1", 7), ("10.1.1.1", 9), payload(1, 5, 6, 7, 100, version=2)),
+        udp_frame(("1.1.1.1", 7), ("10.1.1.1", 9), payload(1, 5, 6, 7, 100, version=1)),
         wire_format.FOREIGN,
     ),
     "IP checksum wrong": (changed(24, b"\x00\x00"), wire_format.BAD_CHECKSUM),
@@ -153,7 +164,7 @@ def test_any_bytes_are_classified_and_left_alone(data: bytes) -> None:
 
 
 @settings(max_examples=300)
-@given(st.binary(min_size=28, max_size=1472))
+@given(st.binary(min_size=32, max_size=1472))
 def test_udp_checksum_of_any_payload_holds_with_any_length(data: bytes) -> None:
     frame = udp_frame(("198.18.1.1", 7), ("10.1.1.1", 10000), data)
     slot, words = in_slot(frame)

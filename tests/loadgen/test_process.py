@@ -32,7 +32,7 @@ GENERATOR = {
 
 def test_configuration_has_the_defaults_of_the_topology() -> None:
     configuration = parse_configuration(GeneratorConfiguration, json.dumps(GENERATOR).encode())
-    assert (configuration.echo_port, configuration.realtime_priority, configuration.gateway_mac) == (7, 0, None)
+    assert (configuration.echo_port, configuration.scheduler, configuration.gateway_mac) == (7, "other", None)
     assert configuration.workload.workload().packets == 1000
 
 
@@ -46,7 +46,7 @@ def test_configuration_has_the_defaults_of_the_topology() -> None:
         ({"hosts": ["10.1.1.1", "x"]}, "hosts.1"),
         ({"interface": "a" * 16}, "interface"),
         ({"tick_ns": 0}, "tick_ns"),
-        ({"workload": {**GENERATOR["workload"], "frame_bytes": 69}}, "workload.frame_bytes"),  # type: ignore[dict-item]
+        ({"workload": {**GENERATOR["workload"], "frame_bytes": 73}}, "workload.frame_bytes"),  # type: ignore[dict-item]
         ({"workload": {**GENERATOR["workload"], "frame_bytes": 1515}}, "workload.frame_bytes"),  # type: ignore[dict-item]
         ({"workload": {**GENERATOR["workload"], "rate": 1}}, "workload.rate"),  # type: ignore[dict-item]
         ({"latency_ns": 1}, "latency_ns"),

@@ -3,10 +3,12 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.measure.cells import CellRecords
 from harness.measure.hops import HopCounters, InstanceCounters, PortCounters, apportion, hop_balances
 from harness.measure.ledger import ROWS, attribute
 
@@ -14,7 +16,7 @@ counts = st.integers(0, 20)
 ports = st.builds(PortCounters, counts, counts, counts, counts)
 instances = st.builds(
     InstanceCounters,
-    *[ports, ports, counts, counts, counts, counts, counts, counts],
+    *[ports, ports, counts, counts, counts, counts, counts],
     st.dictionaries(st.sampled_from(["no mapping", "pool exhausted"]), counts),
 )
 hop_counters = st.builds(HopCounters, *[counts] * 5, instances, instances, *[counts] * 4)
@@ -266,3 +268,40 @@ def test_balances_telescope(hops, sent, delivered) -> None:
     balances = hop_balances(hops, sent, delivered)
     drops = sum(sum(hop.drops.values()) for hop in balances)
     assert sent - delivered == drops + sum(hop.residual_packets for hop in balances)
+
+
+def test_packets_in_a_wrong_cell_have_a_row_of_their_own_in_either_column(records) -> None:
+    cell = np.full(10, 3, np.uint16)
+    reply_cell = cell.copy()
+    reply_cell[[6, 8]] = 4
+    cells = CellRecords(cell, np.arange(10) == 0, reply_cell, np.array([3, 9], np.uint16))
+    rtts = [10] * 9 + [None]
+    made = records(rtts, flows=1, server_delays_ms=[20, 20], cells=cells, duplicates=[0] * 6 + [1] + [0] * 3)
+    source = InstanceCounters(interior=PortCounters(10, 0, 12), exterior=PortCounters(12, 0, 10))
+    # One of the twelve is dropped by the load generator's socket, one comes twice.
+    hops = HopCounters(10, 12, 10, 10, 2, replace(source, interior=PortCounters(10, 0, 13)))
+    ledger = attribute(made, replace(hops, loadgen_kernel_dropped_packets=1))
+    row = ledger.row("wrong_cell")
+    assert (row.echo_packets, row.server_packets) == (2, 1)
+    assert (ledger.row("delivered").echo_packets, ledger.row("queue").echo_packets) == (7, 1)
+    assert (ledger.row("late").server_packets, ledger.row("unexplained").total_packets) == (1, 0)
+    assert [hop.drops for hop in ledger.hops if hop.name == "loadgen records"] == [{"wrong_cell": 3}]
+    assert ledger.balanced
+
+
+@given(st.lists(st.tuples(rtt, st.booleans(), st.integers(0, 2)), max_size=30), hop_counters)
+def test_rows_sum_with_wrong_cells(records, packets, hops) -> None:
+    cell = np.arange(len(packets), dtype=np.uint16) // 4
+    cells = CellRecords(
+        cell,
+        np.array([announced for _, announced, _ in packets], np.bool_),
+        cell + np.array([off for _, _, off in packets], np.uint16),
+        np.zeros(0, np.uint16),
+    )
+    made = records([value for value, _, _ in packets], spacing_ms=5.0, cells=cells)
+    ledger = attribute(made, hops)
+    assert ledger.balanced
+    assert ledger.row("wrong_cell").echo_packets == np.count_nonzero(made.wrong_cell)
+    assert ledger.row("unexplained").total_packets == ledger.duplicate_packets + sum(
+        hop.residual_packets for hop in ledger.hops
+    )

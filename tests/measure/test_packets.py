@@ -9,20 +9,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import RunFailed
+from harness.measure.packets import _CELLS as CELLS
 from harness.measure.packets import _LOADGEN as LOADGEN
 from harness.measure.packets import MAX_RUN_NS, load_packet_records
 
 
 def write(folder: Path, arrays: dict[str, np.ndarray]) -> tuple[Path, Path]:
     loadgen, echoserver = folder / "loadgen.npz", folder / "echoserver.npz"
-    np.savez(loadgen, **{k: v for k, v in arrays.items() if k in LOADGEN})
-    np.savez(echoserver, **{k: v for k, v in arrays.items() if k not in LOADGEN})
+    of_loadgen = {*LOADGEN, *CELLS}
+    np.savez(loadgen, **{k: v for k, v in arrays.items() if k in of_loadgen})
+    np.savez(echoserver, **{k: v for k, v in arrays.items() if k not in of_loadgen})
     return loadgen, echoserver
 
 
 @pytest.fixture
 def arrays(records) -> dict[str, np.ndarray]:
-    return asdict(records([10, None, 11], server_delays_ms=[5, None]))
+    made = asdict(records([10, None, 11], server_delays_ms=[5, None]))
+    return {name: array for name, array in made.items() if isinstance(array, np.ndarray)}
 
 
 def test_reads_what_the_processes_wrote(tmp_path: Path, arrays) -> None:
@@ -30,6 +33,37 @@ def test_reads_what_the_processes_wrote(tmp_path: Path, arrays) -> None:
     assert (loaded.packets, loaded.server_packets, loaded.flows) == (3, 2, 2)
     for name, array in arrays.items():
         np.testing.assert_array_equal(getattr(loaded, name), array)
+
+
+@pytest.fixture
+def cells() -> dict[str, np.ndarray]:
+    return {
+        "cell": np.array([4, 4, 5], np.uint16),
+        "announced": np.array([True, False, False]),
+        "reply_cell": np.array([4, 0, 6], np.uint16),
+        "server_cell": np.array([4, 0], np.uint16),
+    }
+
+
+def test_cells_are_read_where_they_were_recorded(tmp_path: Path, arrays, cells) -> None:
+    assert load_packet_records(*write(tmp_path, arrays)).cells is None
+    loaded = load_packet_records(*write(tmp_path, {**arrays, **cells}))
+    for name, array in cells.items():
+        np.testing.assert_array_equal(getattr(loaded.cells, name), array)
+    # Subscriber 0 announced cell 4 at the very beginning; packet 2 comes back 13 ms later from cell 6.
+    assert loaded.wrong_cell.tolist() == [False, False, True]
+    assert loaded.delivered_ns.tolist() == [*loaded.received_ns[:2].tolist(), 0]
+    generous = load_packet_records(*write(tmp_path, {**arrays, **cells}), 13_000_000)
+    assert not generous.wrong_cell.any()
+
+
+def test_part_of_the_cells_and_cells_of_other_packets_are_refused(tmp_path: Path, arrays, cells) -> None:
+    with pytest.raises(RunFailed, match="no array 'announced'"):
+        load_packet_records(*write(tmp_path, {**arrays, "cell": cells["cell"]}))
+    with pytest.raises(RunFailed, match="reply_cell has 2 entries"):
+        load_packet_records(*write(tmp_path, {**arrays, **cells, "reply_cell": np.zeros(2, np.uint16)}))
+    with pytest.raises(RunFailed, match=r"announced must be bool\[N\]"):
+        load_packet_records(*write(tmp_path, {**arrays, **cells, "announced": np.zeros(3, np.int8)}))
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ class Pair:
             "interface": "up0",
             "workload": workload,
             "echo_addresses": ECHO_ADDRESSES,
-            "realtime_priority": extra.pop("realtime_priority", 0),
+            "scheduler": extra.pop("scheduler", "other"),
         }
         echoserver = {
             **common,
@@ -262,7 +262,7 @@ def test_constant_rate_arrives_completely_and_all_counters_add_up(start_pair: An
 
 
 def test_delay_line_and_remaining_latency_make_the_round_trip(start_pair: Any) -> None:
-    pair = start_pair(WORKLOAD, latency_ns=2_500_000, extra_latency_ns=2_500_000, realtime_priority=10)
+    pair = start_pair(WORKLOAD, latency_ns=2_500_000, extra_latency_ns=2_500_000, scheduler="auto")
     pair.run()
     assert np.all(pair.load["received_ns"] > 0)
     rtt_ns = pair.load["received_ns"] - pair.load["intended_ns"]
