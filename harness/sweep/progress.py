@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from harness.record.summary import RunSummary
 from harness.record.sweep import SweepEntry
 from harness.sweep.order import Due
-from harness.units import format_time
 
-NS_PER_S = 1_000_000_000
 EXPECTED_OVERHEAD_S = 6.0
 """Until the first run of a sweep is measured: wall time of a run beyond its window."""
 MISSING = "-"
@@ -56,7 +54,7 @@ def seconds_left(due: Sequence[Due], windows_s: Mapping[str, float], entries: Se
 def duration_text(seconds: float) -> str:
     """Such as "45 s", "12 min" or "3 h 05 min"."""
     if seconds < 90:
-        return format_time(round(seconds) * NS_PER_S)
+        return f"{round(seconds)} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
