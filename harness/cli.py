@@ -12,12 +12,15 @@ import signal
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from harness import __version__
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, MachineError, UsageError
+
+if TYPE_CHECKING:
+    from harness.profile import Profile
 
 INTERRUPTED = 130
 _JSON_HELP = "Print one JSON document to standard output."
@@ -119,20 +122,51 @@ def show(run_directory: Path, as_json: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help=_JSON_HELP)
 @click.option("--quiet", is_flag=True, help="Print only what is degraded or missing.")
 @click.option("--warm-cache", is_flag=True, help="Compile the packet path first, so that a run starts at once.")
-def doctor(as_json: bool, quiet: bool, warm_cache: bool) -> int:
+@click.option(
+    "--calibrate",
+    "calibrated",
+    is_flag=False,
+    flag_value="",
+    metavar="[PROFILE]",
+    help="Measure the links of PROFILE's testbed too (the default profile's without one); takes about 8 s.",
+)
+def doctor(as_json: bool, quiet: bool, warm_cache: bool, calibrated: str | None) -> int:
     """Say what this machine can and cannot do, and what that means for a profile."""
     from harness import doctor as examination
 
+    profile = None
+    if calibrated is not None:
+        from harness.profile import Profile, load_profile
+
+        profile = load_profile(Path(calibrated)) if calibrated else Profile()
     if warm_cache:
         from harness.doctor.cache import warm_cache as fill_cache
 
         fill_cache()
     findings = examination.examine()
-    if as_json:
-        _print_json(examination.document(findings))
-    else:
+    document = examination.document(findings)
+    if not as_json:
         examination.print_findings(findings, quiet=quiet)
-    return examination.exit_code(findings)
+    if profile is not None and not document["exit_code"]:
+        document = _calibrate(profile, document, as_json)
+    if as_json:
+        _print_json(document)
+    return int(document["exit_code"])
+
+
+def _calibrate(profile: Profile, document: dict[str, Any], as_json: bool) -> dict[str, Any]:
+    """The document of the doctor with the calibration of the profile's links, which is printed unless `as_json`."""
+    from harness.calibrate import calibrate
+    from harness.doctor.cache import ensure_warm
+
+    ensure_warm(lambda text: click.echo(text, err=True))
+    calibration = calibrate(profile, lambda step: click.echo(f"calibration: {step}", err=True))
+    if not as_json:
+        from harness.calibrate.table import print_calibration
+
+        print_calibration(calibration)
+    exit_code = MachineError.exit_code if calibration.problems else 0
+    return {**document, "exit_code": exit_code, "calibration": calibration.document()}
 
 
 @cli.command()
@@ -180,6 +214,7 @@ def version() -> int:
 cli.add_command(_Later("sweep", "harness.sweep.command", "Run a matrix of profiles, repeated in random order."))
 cli.add_command(_Later("model", "harness.models.command", "Calculate what the papers' models say of a migration."))
 cli.add_command(_Later("compare", "harness.report.compare_command", "Set two results or two bench files side by side."))
+cli.add_command(_Later("report", "harness.report.command", "Draw figures and one HTML page of a results directory."))
 
 
 def invoke(arguments: list[str] | None = None) -> int:

@@ -40,6 +40,8 @@ ALLOWED: dict[str, set[str]] = {
     "harness.plan": MIDDLE | {"harness.profile"},
     "harness.experiment": MIDDLE | {"harness.report", "harness.profile", "harness.plan", "harness.options"},
     "harness.doctor": MIDDLE | {"harness.profile", "harness.plan"},
+    "harness.calibrate": LOW
+    | {"harness.measure", "harness.testbed", "harness.profile", "harness.plan", "harness.experiment"},
     "harness.bench": MIDDLE | {"harness.report", "harness.profile", "harness.plan", "harness.experiment"},
     "harness.sweep": MIDDLE
     | {"harness.profile", "harness.plan", "harness.options", "harness.experiment"}
