@@ -96,7 +96,7 @@ def grid_of(results: Results) -> Grid:
     INVALID, damaged and superseded runs are left out. A cell counts only if it is one of the published kind: image,
     frame size, base RTT of 10 ms, filler of 20 MB times the scale; and if no other cell stands at the same place.
     """
-    cells = {result.cell.digest: result.cell for result in results.results}
+    cells = {result.cell.digest: result.cell for result in results.results if result.cell.uplink_bps > 0}
     places: dict[tuple[str, int, int], list[SweepCell]] = {}
     notes: list[str] = []
     for cell in cells.values():
