@@ -278,7 +278,8 @@ def read_cell(experiment: Path) -> SweepCell:
             digest=plan["profile_digest"],
             profile=plan["profile"],
             image=profile["vnf"]["image"],
-            frame_bytes=parse_size(profile["load"]["frame"]),
+            # An experiment made before its plan named the mean size has frames of one size.
+            frame_bytes=plan.get("frame_bytes") or parse_size(profile["load"]["frame"]),
             load_bps=load_bps,
             uplink_bps=uplink_bps,
             nominal_load_bps=load_bps,
