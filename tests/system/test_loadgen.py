@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.measure.packets import load_packet_records
+
 ROOT = Path(__file__).resolve().parents[2]
 LOADGEN_MAC, ECHOSERVER_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"
 ECHO_ADDRESSES = ["198.18.1.1", "198.18.1.2", "198.18.1.3", "198.18.1.4"]
@@ -270,6 +272,31 @@ def test_delay_line_and_remaining_latency_make_the_round_trip(start_pair: Any) -
     # Either of them counted twice would make at least 7.5 ms.
     assert np.median(rtt_ns) < 7_400_000
     assert pair.echo_report["delay_line_frames_maximum"] >= 10
+
+
+def test_cells_are_recorded_and_without_a_gateway_all_are_wrong_but_cell_0(start_pair: Any) -> None:
+    behaviour = {"cells": 8, "handover_mean_ns": 300_000_000, "repeat_until_confirmed": True}
+    mix = [[74, 7], [590, 4], [1514, 1]]
+    pair = start_pair({**WORKLOAD, "subscribers": behaviour, "arrivals": "poisson", "frame_mix": mix})
+    pair.run()
+    load = pair.load
+    assert np.all(load["received_ns"] > 0)
+    assert np.all(load["server_received_ns"] > 0)
+    assert set(np.unique(load["frame_bytes"]).tolist()) == {74, 590, 1514}
+    # The echoserver clears the tag: 0 comes back for every cell, and confirms none but cell 0.
+    assert not load["reply_cell"].any()
+    assert not load["server_cell"].any()
+    assert np.all(load["announced"] | (load["cell"] == 0))
+    records = load_packet_records(pair.directory / "loadgen.npz", pair.directory / "echoserver.npz")
+    # Nobody is excused who was in a cell for longer than the grace, and still was when the reply came.
+    settled = np.zeros(load["cell"].size, np.bool_)
+    for flow in range(128):
+        before, this, after = (np.flatnonzero(load["flow"] == flow)[k : k - 2 or None] for k in range(3))
+        stayed = load["cell"][this] == load["cell"][before]
+        stayed &= load["sent_ns"][this] - load["sent_ns"][before] > 7_500_000
+        settled[this] = stayed & (load["received_ns"][this] < load["sent_ns"][after])
+    assert settled.sum() > 500
+    np.testing.assert_array_equal(records.wrong_cell[settled], load["cell"][settled] != 0)
 
 
 def test_stop_ends_the_load_and_leaves_the_rest_unsent(start_pair: Any) -> None:
