@@ -101,10 +101,11 @@ class Bench:
         return Reading({"source": read_status(page, 2, {4: "no_port"})}, None, FabricCounters(0, 1, links, ()), 0)
 
 
-def summary_of(bench: Bench, make_profile: ProfileFactory, record: RunRecord, backend: str = "netem") -> RunSummary:
-    profile = make_profile(
-        "dataplane.verify=false", "timing.window=300ms", "timing.load_until=300ms", "timing.migrate_at=100ms"
-    )
+def summary_of(
+    bench: Bench, make_profile: ProfileFactory, record: RunRecord, backend: str = "netem", *overrides: str
+) -> RunSummary:
+    times = ("timing.window=300ms", "timing.load_until=300ms", "timing.migrate_at=100ms")
+    profile = make_profile("dataplane.verify=false", *times, *overrides)
     summary, packets = summarise(profile, make_plan(profile), record, bench.folder, "abcdefgh-01", backend)
     assert packets.packets == REQUESTS
     bench.folder.write_json("summary.json", summary)
@@ -139,6 +140,29 @@ def test_every_loss_is_in_its_row(tmp_path: Path, make_profile: ProfileFactory) 
     assert rows["vnf_refusal"].echo_packets == 3
     assert [(reason.name, reason.echo_packets) for reason in rows["vnf_refusal"].reasons] == [("no_port", 3)]
     assert rows["unexplained"].echo_packets == 0
+
+
+def test_replies_in_a_wrong_cell_are_lost_with_the_grace_of_the_profile(
+    tmp_path: Path, make_profile: ProfileFactory
+) -> None:
+    bench = Bench(tmp_path)
+    with np.load(tmp_path / "loadgen.npz") as recorded:
+        arrays = {name: recorded[name] for name in recorded.files}
+    cell = np.full(REQUESTS, 9, np.uint16)
+    reply_cell = cell.copy()
+    reply_cell[[0, 150, 151]] = 8  # packet 0 comes back 10.3 ms after the attachment it announced
+    cells = {"cell": cell, "announced": np.arange(REQUESTS) < 2, "reply_cell": reply_cell}
+    np.savez(tmp_path / "loadgen.npz", **arrays, **cells, server_cell=np.zeros(0, np.uint16))
+    grace = "load.subscribers.handover_grace=11ms"
+    for overrides, wrong in (((), 3), ((grace,), 2)):
+        summary = summary_of(bench, make_profile, bench.record(), "netem", *overrides)
+        assert summary.total is not None
+        assert (summary.total.lost_packets, summary.total.wrong_cell_packets) == (wrong, wrong)
+        assert summary.ledger is not None
+        rows = {row.name: row.echo_packets for row in summary.ledger.rows if row.echo_packets}
+        assert rows == {"delivered": REQUESTS - wrong, "wrong_cell": wrong}
+        verdicts = {invariant.name: invariant.verdict for invariant in summary.invariants}
+        assert verdicts["every loss has a named cause"] == "holds"
 
 
 def test_a_loss_nobody_counted_breaks_a_promise(tmp_path: Path, make_profile: ProfileFactory) -> None:
