@@ -17,6 +17,7 @@ from harness.profile.derived import (
     mean_frame_bytes,
     new_flows,
     offered_bps,
+    peak_rate_bps,
     requests,
     requests_per_s,
     snapshot_rate_bps,
@@ -27,9 +28,9 @@ from harness.units import format_rate, format_size, format_time
 # A full TCP segment: 1448 bytes of stream (timestamps on) in a frame of 1514.
 _SEGMENT_BYTES, _SEGMENT_FRAME_BYTES = 1448, 1514
 _STATELET_HEADER_BYTES = 4
-# Estimates, from the sizes of what is kept: one trace record per packet through the VNF, eight columns per request.
+# Estimates, from the sizes of what is kept: one trace record per packet through the VNF, nine columns per request.
 _TRACE_RECORD_BYTES = 64
-_REQUEST_RECORD_BYTES = 32
+_REQUEST_RECORD_BYTES = 42
 _PROCESS_BYTES = 150 << 20
 _PROCESSES = 5
 _POOL_SLOT_BYTES = 1536
@@ -156,6 +157,20 @@ def _frames(profile: Profile) -> str:
     return f"frames of {profile.load.frame_bytes} bytes"
 
 
+def _workload(profile: Profile) -> str:
+    load = profile.load
+    text: str = load.workload
+    if load.workload == "subscribers":
+        mean = format_time(load.subscribers.handover_mean_ns)
+        text += f" in {load.subscribers.cells} cells, a handover of each every {mean} on average"
+    if load.arrivals == "on_off":
+        peak = format_rate(peak_rate_bps(profile), 4)
+        return (
+            f"{text}; {peak}/s for {format_time(load.on_ns)}, then nothing for {format_time(load.off_ns)}, on average"
+        )
+    return f"{text}; {load.arrivals} arrivals"
+
+
 def describe(plan: Plan, profile: Profile) -> list[tuple[str, str]]:
     """The plan as (label, text) for people."""
     pacing = "not paced" if plan.snapshot_rate_bps is None else f"paced at {format_rate(plan.snapshot_rate_bps, 4)}/s"
@@ -165,6 +180,7 @@ def describe(plan: Plan, profile: Profile) -> list[tuple[str, str]]:
         ("profile", f"{plan.profile} (digest {plan.profile_digest})"),
         ("image", profile.vnf.image),
         ("runs", ", ".join(run.mode for run in plan.runs)),
+        ("workload", _workload(profile)),
         (
             "offered load",
             f"{format_rate(plan.offered_bps, 4)}/s both directions together, {_frames(profile)} with their 42 header "

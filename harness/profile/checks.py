@@ -165,11 +165,12 @@ def _migration(profile: Profile) -> Iterator[Problem]:
     rate_bps = snapshot_rate_bps(profile)
     if rate_bps is not None and rate_bps <= 0:
         # A load above the uplink rate has been reported already.
-        if profile.load.rate_bps <= uplink.rate_bps:
+        if peak_rate_bps(profile) <= uplink.rate_bps:
             yield Problem(
                 "migration.snapshot_rate",
-                f"'auto' is 0.9 x (uplink.rate - offered load), and {format_rate(offered_bps(profile), 4)} of "
-                "load with server packets leave nothing; give a rate, or 'unlimited'",
+                "'auto' is 0.9 x (uplink.rate - offered load while it is on), and "
+                f"{format_rate(peak_rate_bps(profile) + offered_bps(profile) - profile.load.rate_bps, 4)} of load with "
+                "server packets leave nothing; give a rate, or 'unlimited'",
             )
         return
     if rate_bps is not None and rate_bps > uplink.rate_bps:

@@ -61,6 +61,7 @@ def snapshot_rate_bps(profile: Profile) -> int | None:
     if rate == "unlimited":
         return None
     if rate == "auto":
-        left = profile.uplink.rate_bps - offered_bps(profile)
+        # What the load leaves while it is on: the meter would drop whatever came beside that.
+        left = profile.uplink.rate_bps - peak_rate_bps(profile) - (offered_bps(profile) - profile.load.rate_bps)
         return left * AUTO_SNAPSHOT_SHARE[0] // AUTO_SNAPSHOT_SHARE[1]
     return rate

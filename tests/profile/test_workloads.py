@@ -86,3 +86,22 @@ def test_the_peak_is_above_the_rate_only_with_off_times(images) -> None:
     times = ("load.on=50ms", "load.off=150ms")
     assert peak_rate_bps(profile_of(images, *times, "load.rate=200M")) == 200_000_000
     assert peak_rate_bps(profile_of(images, *times, "load.rate=200M", "load.arrivals=on_off")) == 800_000_000
+
+
+def test_the_snapshot_is_paced_by_what_is_left_while_the_load_is_on(images) -> None:
+    profile = profile_of(images, "load.rate=200M", "load.arrivals=on_off", "load.server_packets_per_s=0")
+    assert snapshot_rate_bps(profile) == 540_000_000
+    with pytest.raises(ProfileError, match=r"migration\.snapshot_rate: 'auto' .* leave nothing"):
+        profile_of(images, "load.rate=500M", "load.arrivals=on_off")
+
+
+def test_the_plan_tells_what_sends(images) -> None:
+    def told(*overrides: str) -> str:
+        profile = profile_of(images, *overrides)
+        return dict(describe(make_plan(profile), profile))["workload"]
+
+    assert told("load.arrivals=poisson") == "sockets; poisson arrivals"
+    assert told(*SUBSCRIBERS) == ("subscribers in 64 cells, a handover of each every 2s on average; constant arrivals")
+    assert told("load.arrivals=on_off", "load.off=300ms", "load.rate=200M") == (
+        "sockets; 800 Mbit/s for 100ms, then nothing for 300ms, on average"
+    )
