@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 import vnf_images
+from harness.dataplane.table import make_arena
 from vnf_images.nat import layout
+from vnf_images.neighbours import ARP_EXTERIOR, ARP_STATELET_BYTES
+from vnf_images.pg.layout import statelet_bytes
 
 FOLDERS = sorted(path.parent for path in Path(vnf_images.__file__).parent.glob("*/image.toml"))
 
@@ -33,13 +36,20 @@ def test_every_image_describes_itself_and_exports_what_the_engine_needs(folder: 
         assert ("minimum" in section) == ("maximum" in section)
 
 
-def test_the_nat_describes_its_tables_and_statelets_as_they_are() -> None:
-    folder = next(folder for folder in FOLDERS if folder.name == "nat")
-    image = description(folder)
-    program = importlib.import_module("vnf_images.nat.program")
-    declared = {name: (len(table["key"]), len(table["value"])) for name, table in image["tables"].items()}
-    assert declared == {spec.name: (spec.key_words, spec.value_words) for spec in program.table_specs({})}
+@pytest.mark.parametrize("name", ["nat", "pg"])
+def test_an_image_describes_its_tables_and_statelets_as_they_are(name: str) -> None:
+    image = description(next(folder for folder in FOLDERS if folder.name == name))
+    program = importlib.import_module(f"vnf_images.{name}.program")
+    specs = program.table_specs({})
+    declared = {table: (len(words["key"]), len(words["value"])) for table, words in image["tables"].items()}
+    assert declared == {spec.name: (spec.key_words, spec.value_words) for spec in specs}
+    tables = make_arena(specs)
+    program.configure(tables, {})
     for statelet in image["statelets"]:
         number, size = statelet["id"], statelet["payload_bytes"]
-        if number > layout.ARP_EXTERIOR:
-            assert layout.payload_bytes(number & 0xFFF0, number & 0xF) == size
+        if number <= ARP_EXTERIOR:
+            assert size == ARP_STATELET_BYTES - 4
+        elif name == "nat":
+            assert size == layout.payload_bytes(number & 0xFFF0, number & 0xF)
+        else:
+            assert size == statelet_bytes(tables) - 4 == 50

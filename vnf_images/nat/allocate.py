@@ -7,7 +7,8 @@ import numpy as np
 from harness.dataplane.jit import compiled
 from harness.dataplane.table import Words, find, value
 from harness.dataplane.wire.octets import Number
-from vnf_images.nat.layout import EXTERNAL, POOL, PORT_FIRST_AT, PORT_LAST_AT, config, external_key
+from vnf_images.nat.layout import EXTERNAL, POOL, PORT_FIRST_AT, PORT_LAST_AT, external_key
+from vnf_images.ports import config
 
 
 @compiled

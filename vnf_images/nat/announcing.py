@@ -7,16 +7,14 @@ import numpy as np
 from harness.dataplane.abi import EXTERIOR_PORT, INTERIOR_PORT, TIMER_PORT
 from harness.dataplane.jit import compiled
 from harness.dataplane.table import Words, find, has_room, value
-from harness.dataplane.wire import arp, ipv4, tcp
-from harness.dataplane.wire.octets import Number, Octets, put_u8, put_u16, put_u32, put_u48
+from harness.dataplane.wire import ipv4, tcp
+from harness.dataplane.wire.octets import Number, Octets, put_u8, put_u16, put_u32
+from vnf_images.frames import IS_ARP
 from vnf_images.nat import reasons
 from vnf_images.nat.allocate import allocate_port, following_port
-from vnf_images.nat.classify import INBOUND, IS_ARP, classify, inner_port, next_hop, remote_port
+from vnf_images.nat.classify import INBOUND, classify, inner_port, remote_port
 from vnf_images.nat.expiry import announce_expiry
 from vnf_images.nat.layout import (
-    ARP_EXTERIOR,
-    ARP_INTERIOR,
-    ARP_MAC_AT,
     BYTES_AT,
     CAME_IN,
     EXPIRY_AT,
@@ -25,7 +23,6 @@ from vnf_images.nat.layout import (
     ICMP_TIMEOUT_AT,
     INBOUND_REFRESH_AT,
     IP_AT,
-    LOW_32,
     MAPPING,
     MAPPING_EXTRA_AT,
     NEIGHBOUR,
@@ -42,7 +39,6 @@ from vnf_images.nat.layout import (
     TCP_TRANSITORY_AT,
     UDP_TIMEOUT_AT,
     WENT_OUT,
-    config,
     deciseconds,
     external_key,
     interior_key,
@@ -50,8 +46,10 @@ from vnf_images.nat.layout import (
     remote_key,
     statelet_base,
 )
-from vnf_images.nat.neighbours import neighbour_key, neighbour_mac
 from vnf_images.nat.tcp_state import STATES, SYN_OUT, is_closing, next_expiry, next_state, opens
+from vnf_images.neighbours import announce_arp, neighbour_mac
+from vnf_images.ports import LOW_32, config, next_hop
+from vnf_images.reasons import INCONSISTENT
 
 
 @compiled
@@ -66,25 +64,10 @@ def announce_frame(
     if kind < 0:
         return kind
     if kind == IS_ARP:
-        return _announce_arp(frame, port, tables, statelet)
+        return announce_arp(frame, port, tables, NEIGHBOUR, statelet)
     if kind == INBOUND:
         return _announce_inbound(frame, now, tables, statelet)
     return _announce_outbound(frame, now, tables, statelet)
-
-
-@compiled
-def _announce_arp(frame: Octets, port: Number, tables: Words, statelet: Octets) -> Number:
-    ip, mac = arp.sender_ip(frame), arp.sender_mac(frame)
-    known = neighbour_mac(tables, port, ip)
-    if known == mac or ip == 0:
-        return np.int64(0)
-    if known == 0 and not has_room(tables, NEIGHBOUR, neighbour_key(port, ip)):
-        return np.int64(-reasons.NEIGHBOUR_TABLE_FULL)
-    put_u16(statelet, 0, ARP_INTERIOR if port == INTERIOR_PORT else ARP_EXTERIOR)
-    put_u16(statelet, 2, 10)
-    put_u32(statelet, IP_AT, ip)
-    put_u48(statelet, ARP_MAC_AT, mac)
-    return np.int64(14)
 
 
 @compiled
@@ -122,7 +105,7 @@ def _room_for_host(tables: Words, ip: Number) -> bool:
 
 @compiled
 def _announce_outbound(frame: Octets, now: Number, tables: Words, statelet: Octets) -> Number:
-    if neighbour_mac(tables, EXTERIOR_PORT, next_hop(ipv4.destination(frame), tables)) == 0:
+    if neighbour_mac(tables, NEIGHBOUR, EXTERIOR_PORT, next_hop(ipv4.destination(frame), tables)) == 0:
         return np.int64(0)  # `forward` asks for the neighbour and drops the packet: no state changes
     protocol = ipv4.protocol(frame)
     if protocol == ipv4.PROTOCOL_TCP:
@@ -180,7 +163,7 @@ def _announce_outbound_tcp(frame: Octets, now: Number, tables: Words, statelet: 
         elif expiry <= now and is_closing(state):
             return np.int64(-reasons.SESSION_EXPIRED)
         if find(tables, MAPPING, interior) < 0:
-            return np.int64(-reasons.INCONSISTENT)
+            return np.int64(-INCONSISTENT)
         _write_session(statelet, remote_ip, remote, following)
         expiry = _tcp_expiry(state, following, expiry, now, tables)
         return _write(statelet, base, WENT_OUT, ip, port, frame, expiry)
@@ -211,7 +194,7 @@ def _announce_inbound(frame: Octets, now: Number, tables: Words, statelet: Octet
     ip, port = (interior >> 16) & LOW_32, interior & 0xFFFF
     mapping = find(tables, MAPPING, interior)
     if mapping < 0 or interior != interior_key(protocol, ip, port):
-        return np.int64(-reasons.INCONSISTENT)
+        return np.int64(-INCONSISTENT)
     following = np.int64(0)
     remote_ip, remote = ipv4.source(frame), np.int64(0)
     if protocol == ipv4.PROTOCOL_TCP:
@@ -231,7 +214,7 @@ def _announce_inbound(frame: Octets, now: Number, tables: Words, statelet: Octet
             return np.int64(-reasons.MAPPING_EXPIRED)
         if config(tables, INBOUND_REFRESH_AT) != 0:
             expiry = (now + _timeout(protocol, tables)) & LOW_32
-    if neighbour_mac(tables, INTERIOR_PORT, ip) == 0:
+    if neighbour_mac(tables, NEIGHBOUR, INTERIOR_PORT, ip) == 0:
         return np.int64(0)
     if not _room_for_host(tables, ip):
         return np.int64(-reasons.HOST_TABLE_FULL)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.dataplane.table import TableSpec, Words
-from harness.dataplane.table_layout import CONFIG_AT
 from harness.errors import UsageError
 from vnf_images.nat import layout
-from vnf_images.parameters import complete_parameters, ipv4_address, ipv4_interface, mac_address
+from vnf_images.parameters import complete_parameters
+from vnf_images.ports import port_words, write_config
 
 FOLDER = Path(__file__).parent
 DECISECONDS_PER_SECOND = 10
@@ -33,7 +33,7 @@ def configure(tables: Words, parameters: Mapping[str, Any]) -> None:
     """Write the configuration words; raises UsageError as `table_specs` does, and for addresses that do not fit."""
     complete = complete_parameters(FOLDER, parameters)
     words = {
-        layout.GATEWAY_AT: ipv4_address("nat", "exterior_gateway", complete["exterior_gateway"]),
+        **port_words("nat", complete),
         layout.PORT_FIRST_AT: complete["port_first"],
         layout.PORT_LAST_AT: complete["port_last"],
         layout.UDP_TIMEOUT_AT: complete["udp_timeout_s"] * DECISECONDS_PER_SECOND,
@@ -45,20 +45,4 @@ def configure(tables: Words, parameters: Mapping[str, Any]) -> None:
     }
     if complete["port_first"] > complete["port_last"]:
         raise UsageError(f"nat: port_first {complete['port_first']} is above port_last {complete['port_last']}")
-    networks = []
-    for port, side in enumerate(("interior", "exterior")):
-        address, mask = ipv4_interface("nat", f"{side}_address", complete[f"{side}_address"])
-        networks.append((address, mask))
-        at = port * layout.PORT_CONFIG_WORDS
-        words[at + layout.ADDRESS_AT] = address
-        words[at + layout.MASK_AT] = mask
-        words[at + layout.MAC_AT] = mac_address("nat", f"{side}_mac", complete[f"{side}_mac"])
-    (interior, interior_mask), (exterior, exterior_mask) = networks
-    common = interior_mask & exterior_mask
-    if interior & common == exterior & common:
-        raise UsageError("nat: interior_address and exterior_address overlap; give the two ports different prefixes")
-    gateway = words[layout.GATEWAY_AT]
-    if gateway and (gateway & exterior_mask != exterior & exterior_mask or gateway == exterior):
-        raise UsageError("nat: exterior_gateway is not another address of the exterior prefix")
-    for index, word in words.items():
-        tables[CONFIG_AT + index] = word
+    write_config(tables, words)

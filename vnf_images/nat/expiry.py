@@ -19,15 +19,14 @@ from vnf_images.nat.layout import (
     EXPIRED_REMOTE_AT,
     EXPIRY_WINDOW_AT,
     IP_AT,
-    LOW_32,
     MAPPING,
     PORT_AT,
     SESSION,
     TCP_BASE,
-    config,
     payload_bytes,
     statelet_base,
 )
+from vnf_images.ports import LOW_32, config
 
 
 @compiled

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.dataplane.abi import EXTERIOR_PORT, INTERIOR_PORT, replaced, verdict
+from harness.dataplane.abi import EXTERIOR_PORT, INTERIOR_PORT, verdict
 from harness.dataplane.jit import compiled
 from harness.dataplane.table import Words, find, value
-from harness.dataplane.wire import arp, ethernet, icmp, ipv4, tcp, udp
+from harness.dataplane.wire import ethernet, icmp, ipv4, tcp, udp
 from harness.dataplane.wire.checksum import change_u16, change_u32, update_at, updated
 from harness.dataplane.wire.octets import Number, Octets, get_u16, put_u8, put_u16, put_u32
+from vnf_images.frames import IS_ARP
 from vnf_images.nat import reasons
-from vnf_images.nat.classify import IS_ARP, OUTBOUND, classify, inner_port, next_hop
-from vnf_images.nat.layout import (
-    ADDRESS_AT,
-    EXTERNAL,
-    LOW_32,
-    MAC_AT,
-    MAPPING,
-    external_key,
-    interior_key,
-    port_config,
-)
-from vnf_images.nat.neighbours import neighbour_mac
+from vnf_images.nat.classify import OUTBOUND, classify, inner_port
+from vnf_images.nat.layout import EXTERNAL, MAPPING, NEIGHBOUR, external_key, interior_key
+from vnf_images.neighbours import answer_arp, ask_for, neighbour_mac
+from vnf_images.ports import ADDRESS_AT, LOW_32, MAC_AT, next_hop, port_config
+from vnf_images.reasons import INCONSISTENT
 
 
 @compiled
@@ -32,42 +26,21 @@ def forward_frame(frame: Octets, length: Number, port: Number, tables: Words) ->
     if kind < 0:
         return kind
     if kind == IS_ARP:
-        return _answer_arp(frame, port, tables)
+        return answer_arp(frame, port, tables)
     if kind == OUTBOUND:
         return _forward_outbound(frame, length, tables)
     return _forward_inbound(frame, length, tables)
 
 
 @compiled
-def _answer_arp(frame: Octets, port: Number, tables: Words) -> Number:
-    if arp.operation(frame) == arp.REPLY:
-        return np.int64(-reasons.ARP_CONSUMED)
-    if frame.size < ethernet.MIN_FRAME_BYTES:
-        return np.int64(-reasons.ARP_MALFORMED)
-    own_mac, own_ip = port_config(tables, port, MAC_AT), port_config(tables, port, ADDRESS_AT)
-    peer_mac, peer_ip = arp.sender_mac(frame), arp.sender_ip(frame)
-    return verdict(arp.write(frame, arp.REPLY, own_mac, own_ip, peer_mac, peer_ip), port)
-
-
-@compiled
-def _ask_for(frame: Octets, ip: Number, port: Number, tables: Words) -> Number:
-    """Put an ARP request for `ip` in the place of the packet, which is dropped."""
-    if frame.size < ethernet.MIN_FRAME_BYTES:
-        return np.int64(-reasons.ARP_UNRESOLVED)
-    own_mac, own_ip = port_config(tables, port, MAC_AT), port_config(tables, port, ADDRESS_AT)
-    out_length = arp.write(frame, arp.REQUEST, own_mac, own_ip, np.int64(0), ip)
-    return replaced(out_length, port, reasons.ARP_UNRESOLVED)
-
-
-@compiled
 def _forward_outbound(frame: Octets, length: Number, tables: Words) -> Number:
     hop = next_hop(ipv4.destination(frame), tables)
-    mac = neighbour_mac(tables, EXTERIOR_PORT, hop)
+    mac = neighbour_mac(tables, NEIGHBOUR, EXTERIOR_PORT, hop)
     if mac == 0:
-        return _ask_for(frame, hop, EXTERIOR_PORT, tables)
+        return ask_for(frame, hop, EXTERIOR_PORT, tables)
     mapping = find(tables, MAPPING, interior_key(ipv4.protocol(frame), ipv4.source(frame), inner_port(frame, False)))
     if mapping < 0:
-        return np.int64(-reasons.INCONSISTENT)
+        return np.int64(-INCONSISTENT)
     external_port = (value(tables, MAPPING, mapping, 0) >> 32) & 0xFFFF
     ethernet.write(frame, mac, port_config(tables, EXTERIOR_PORT, MAC_AT), ethernet.ETHERTYPE_IPV4)
     _translate(frame, ipv4.SOURCE_AT, port_config(tables, EXTERIOR_PORT, ADDRESS_AT), udp.SOURCE_PORT_AT, external_port)
@@ -81,9 +54,9 @@ def _forward_inbound(frame: Octets, length: Number, tables: Words) -> Number:
         return np.int64(-reasons.UNSOLICITED)
     interior = value(tables, EXTERNAL, found, 0)
     ip = (interior >> 16) & LOW_32
-    mac = neighbour_mac(tables, INTERIOR_PORT, ip)
+    mac = neighbour_mac(tables, NEIGHBOUR, INTERIOR_PORT, ip)
     if mac == 0:
-        return _ask_for(frame, ip, INTERIOR_PORT, tables)
+        return ask_for(frame, ip, INTERIOR_PORT, tables)
     ethernet.write(frame, mac, port_config(tables, INTERIOR_PORT, MAC_AT), ethernet.ETHERTYPE_IPV4)
     _translate(frame, ipv4.DESTINATION_AT, ip, udp.DESTINATION_PORT_AT, interior & 0xFFFF)
     return verdict(length, INTERIOR_PORT)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.dataplane.abi import EXTERIOR_PORT, INTERIOR_PORT
+from harness.dataplane.abi import INTERIOR_PORT
 from harness.dataplane.jit import compiled
 from harness.dataplane.table import Words, begin_write, commit, erase, find, has_room, insert, value
-from harness.dataplane.wire import ethernet, ipv4
-from harness.dataplane.wire.octets import Number, Octets, get_u8, get_u16, get_u32, get_u48
+from harness.dataplane.wire import ipv4
+from harness.dataplane.wire.octets import Number, Octets, get_u8, get_u16, get_u32
 from vnf_images.nat.layout import (
-    ARP_EXTERIOR,
-    ARP_INTERIOR,
-    ARP_MAC_AT,
     BYTES_AT,
     BYTES_IN,
     BYTES_OUT,
@@ -23,7 +20,6 @@ from vnf_images.nat.layout import (
     EXTERNAL,
     HOST,
     IP_AT,
-    LOW_32,
     MAPPING,
     MAPPING_EXTRA_AT,
     NEIGHBOUR,
@@ -41,35 +37,29 @@ from vnf_images.nat.layout import (
     SESSION,
     STATE_AT,
     TCP_MAPPING_EXTRA_AT,
-    config,
     external_key,
-    in_prefix,
     interior_key,
     payload_bytes,
     protocol_of,
     remote_key,
 )
-from vnf_images.nat.neighbours import neighbour_key
 from vnf_images.nat.tcp_state import STATES
+from vnf_images.neighbours import ARP_EXTERIOR, ARP_INTERIOR, INSTALLED, MALFORMED, TABLE_FULL, install_arp
+from vnf_images.ports import LOW_32, config, in_prefix
 
-OK = 0
-MALFORMED = -1
 UNKNOWN_TYPE = -2
 ABSENT = -3
 PRESENT = -4
-TABLE_FULL = -5
 
 
 @compiled
 def install_statelet(statelet: Octets, length: Number, tables: Words) -> Number:
-    """OK, or a negative code; then nothing has changed."""
+    """INSTALLED, or a negative code; then nothing has changed."""
     if length < 4 or length > statelet.size or get_u16(statelet, 2) != length - 4:
         return np.int64(MALFORMED)
     number = get_u16(statelet, 0)
     if number in (ARP_INTERIOR, ARP_EXTERIOR):
-        if length != 14:
-            return np.int64(MALFORMED)
-        return _install_neighbour(statelet, INTERIOR_PORT if number == ARP_INTERIOR else EXTERIOR_PORT, tables)
+        return install_arp(statelet, length, tables, NEIGHBOUR)
     base, event = number & 0xFFF0, number & 0xF
     expected = payload_bytes(base, event)
     if expected < 0:
@@ -91,20 +81,6 @@ def _set_word(tables: Words, tid: Number, slot: Number, content: Number) -> None
     at = begin_write(tables, tid, slot)
     tables[at] = np.uint64(content)
     commit(tables, tid, slot)
-
-
-@compiled
-def _install_neighbour(statelet: Octets, port: Number, tables: Words) -> Number:
-    ip, mac = get_u32(statelet, IP_AT), get_u48(statelet, ARP_MAC_AT)
-    if not in_prefix(tables, port, ip) or not ethernet.is_station(mac):
-        return np.int64(MALFORMED)
-    slot = find(tables, NEIGHBOUR, neighbour_key(port, ip))
-    if slot < 0:
-        slot = insert(tables, NEIGHBOUR, neighbour_key(port, ip))
-        if slot < 0:
-            return np.int64(TABLE_FULL)
-    _set_word(tables, NEIGHBOUR, slot, mac)
-    return np.int64(OK)
 
 
 @compiled
@@ -170,7 +146,7 @@ def _install_mapping(statelet: Octets, protocol: Number, tables: Words) -> Numbe
     tables[at + 1] += np.uint64(1)
     commit(tables, POOL, pool)
     _count_packet(tables, ip, get_u16(statelet, BYTES_AT), False)
-    return np.int64(OK)
+    return np.int64(INSTALLED)
 
 
 @compiled
@@ -201,7 +177,7 @@ def _install_packet(statelet: Octets, protocol: Number, event: Number, tables: W
             return np.int64(ABSENT)
         _set_word(tables, SESSION, session, _session_word(statelet))
     _count_packet(tables, ip, get_u16(statelet, BYTES_AT), event == CAME_IN)
-    return np.int64(OK)
+    return np.int64(INSTALLED)
 
 
 @compiled
@@ -219,9 +195,9 @@ def _install_expiry(statelet: Octets, protocol: Number, tables: Words) -> Number
         word = value(tables, MAPPING, mapping, 0)
         if word & LOW_32 > 1:
             _set_word(tables, MAPPING, mapping, word - 1)
-            return np.int64(OK)
+            return np.int64(INSTALLED)
     _erase_mapping(tables, protocol, mapping)
-    return np.int64(OK)
+    return np.int64(INSTALLED)
 
 
 @compiled

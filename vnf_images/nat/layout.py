@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from harness.dataplane.abi import WORDS
 from harness.dataplane.jit import compiled_as
-from harness.dataplane.table import Words
-from harness.dataplane.table_layout import CONFIG_AT
 from harness.dataplane.wire import ipv4
 from harness.dataplane.wire.octets import Number
+from vnf_images.ports import LOW_32, OWN_CONFIG_AT
 
 # Tables.
 MAPPING = 0
@@ -26,24 +24,17 @@ BYTES_OUT = 1
 PACKETS_IN = 2
 BYTES_IN = 3
 
-# Configuration words; the three of the exterior port follow those of the interior port.
-ADDRESS_AT = 0
-MASK_AT = 1
-MAC_AT = 2
-PORT_CONFIG_WORDS = 3
-GATEWAY_AT = 6
-PORT_FIRST_AT = 7
-PORT_LAST_AT = 8
-UDP_TIMEOUT_AT = 9
-ICMP_TIMEOUT_AT = 10
-TCP_ESTABLISHED_AT = 11
-TCP_TRANSITORY_AT = 12
-INBOUND_REFRESH_AT = 13
-EXPIRY_WINDOW_AT = 14
+# Configuration words behind those of the ports.
+PORT_FIRST_AT = OWN_CONFIG_AT
+PORT_LAST_AT = OWN_CONFIG_AT + 1
+UDP_TIMEOUT_AT = OWN_CONFIG_AT + 2
+ICMP_TIMEOUT_AT = OWN_CONFIG_AT + 3
+TCP_ESTABLISHED_AT = OWN_CONFIG_AT + 4
+TCP_TRANSITORY_AT = OWN_CONFIG_AT + 5
+INBOUND_REFRESH_AT = OWN_CONFIG_AT + 6
+EXPIRY_WINDOW_AT = OWN_CONFIG_AT + 7
 
-# Statelet types: a base per protocol plus what happened.
-ARP_INTERIOR = 0x01
-ARP_EXTERIOR = 0x02
+# Statelet types: a base per protocol plus what happened. Those of ARP are in `vnf_images.neighbours`.
 UDP_BASE = 0x10
 ICMP_BASE = 0x20
 TCP_BASE = 0x30
@@ -65,22 +56,8 @@ STATE_AT = 22
 RESERVED_AT = 23
 MAPPING_EXTRA_AT = 16
 TCP_MAPPING_EXTRA_AT = 24
-ARP_MAC_AT = 8
 
 DECISECOND_NS = 100_000_000
-LOW_32 = 0xFFFF_FFFF
-
-
-@compiled_as(types.int64(WORDS, types.int64))
-def config(tables: Words, index: Number) -> Number:
-    """A configuration word."""
-    return np.int64(tables[CONFIG_AT + index])
-
-
-@compiled_as(types.int64(WORDS, types.int64, types.int64))
-def port_config(tables: Words, port: Number, index: Number) -> Number:
-    """A configuration word of port 0 or 1: ADDRESS_AT, MASK_AT or MAC_AT."""
-    return np.int64(tables[CONFIG_AT + PORT_CONFIG_WORDS * port + index])
 
 
 @compiled_as(types.int64(types.int64, types.int64, types.int64))
@@ -141,15 +118,6 @@ def payload_bytes(base: Number, event: Number) -> Number:
             return np.int64(6)
         return np.int64(12) if event <= CAME_IN else np.int64(-1)
     return np.int64(-1)
-
-
-@compiled_as(types.boolean(WORDS, types.int64, types.int64))
-def in_prefix(tables: Words, port: Number, ip: Number) -> bool:
-    """Whether an address can be another host's in the prefix of a port."""
-    own = port_config(tables, port, ADDRESS_AT)
-    mask = port_config(tables, port, MASK_AT)
-    host = ip & ~mask & LOW_32
-    return bool(ip & mask == own & mask and ip != own and host != 0 and host != ~mask & LOW_32)
 
 
 @compiled_as(types.int64(types.int64))
