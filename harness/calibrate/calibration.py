@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from harness.calibrate.figures import Direction, Figures, LatencyFigure
-from harness.calibrate.limits import faults_of
+from harness.calibrate.limits import faults_of, undecided
 from harness.calibrate.management import measure_round_trips, measure_transfer
 from harness.calibrate.overload import measure_rate, prepare
 from harness.calibrate.probes import make_processes, measured_latencies, send_probes
@@ -84,7 +84,10 @@ def _measure(testbed: Testbed, profile: Profile, scratch: Path, tell: Callable[[
     for instance in names.INSTANCES:
         for direction in get_args(Direction):
             tell(f"rate {direction} the {instance}")
-            rates.append(measure_rate(testbed, profile, instance, direction))
+            rate = measure_rate(testbed, profile, instance, direction)
+            if undecided(rate):
+                rate = measure_rate(testbed, profile, instance, direction)
+            rates.append(rate)
     tell("processes")
     latency_ns = profile.uplink.latency_ns if testbed.backend != "none" else 0
     round_trips: list[LatencyFigure] = []

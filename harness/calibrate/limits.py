@@ -51,6 +51,11 @@ def latency_limits_ns(figure: LatencyFigure, tick_ns: int) -> tuple[int, int]:
     return max(0, least), figure.asked_ns + figure.crossings * (LATE_NS + tick_ns)
 
 
+def undecided(figure: RateFigure) -> bool:
+    """Whether the machine stood still too often to judge the meter; another attempt may do better."""
+    return figure.stalled and figure.intervals < INTERVALS_MIN
+
+
 def rate_faults(figure: RateFigure) -> Iterator[Fault]:
     """Of the meter of one direction."""
     asked, offered = format_rate(figure.asked_bps), format_rate(figure.offered_bps, 4)

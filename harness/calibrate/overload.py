@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from harness.calibrate.figures import Direction, RateFigure
 from harness.calibrate.metering import MeterSample, metered_rate, pauses
 from harness.dataplane.packet_socket import SO_SNDBUFFORCE, mac_bytes
 from harness.dataplane.port import make_vectors, send_burst
+from harness.dataplane.scheduling import set_dataplane_scheduling
 from harness.errors import HarnessError
 from harness.profile.model import Profile
 from harness.provision import messages
@@ -150,8 +152,10 @@ def measure_rate(testbed: Testbed, profile: Profile, instance: str, direction: D
             sock.bind((place.link, 0))  # protocol 0: it receives nothing
             offer = _Offer(sock, header.ljust(frame_bytes, b"\0"))
             _, before = meter.read()
-            _use_up_burst(meter, offer)
-            samples, offered_bps = _overload(meter, offer, rate_bps)
+            with ThreadPoolExecutor(1, thread_name_prefix="overload") as executor:
+                # In a thread of its own, which gets the scheduling of a dataplane's thread.
+                work = executor.submit(_overload, meter, offer, rate_bps, profile.dataplane.scheduler)
+                samples, offered_bps = work.result()
             time.sleep(profile.uplink.latency_ns / 1e9)  # with netem the last frames reach the meter only then
             after = _settled(meter)
     finally:
@@ -188,8 +192,10 @@ def _use_up_burst(meter: _Meter, offer: _Offer) -> None:
                 return
 
 
-def _overload(meter: _Meter, offer: _Offer, rate_bps: int) -> tuple[list[MeterSample], int]:
-    """Samples over MEASURE_NS, and the rate that was offered meanwhile."""
+def _overload(meter: _Meter, offer: _Offer, rate_bps: int, scheduler: str) -> tuple[list[MeterSample], int]:
+    """Samples over MEASURE_NS, once the burst is used up, and the rate that was offered meanwhile."""
+    set_dataplane_scheduling(scheduler)
+    _use_up_burst(meter, offer)
     frame_ns = offer.frame_bytes * 8e9 / (OFFER * rate_bps)
     offer.frames, samples = 0, list[MeterSample]()
     start_ns = sample_ns = time.monotonic_ns()

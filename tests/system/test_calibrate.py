@@ -1,0 +1,138 @@
+"""Calibration on real namespaces: what is asked of the links is what is measured, and nothing is left behind.
+
+Tolerances are those of a machine that is busy with other work; the limits themselves are tested with made-up figures.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.calibrate import calibrate
+from harness.profile import load_profile
+from harness.provision.ownership import STATE_VARIABLE
+from tests.system.conftest import SMOKE, Cli, Machine, wait_until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+
+FAST_BPS, SLOW_BPS = 200_000_000, 100_000_000
+LATENCY_NS = 5_000_000
+PATHS = {"towards the instance": 1, "from the instance": 1, "from and towards it": 2, "round trip": 4}
+
+
+def left_behind(cli: Cli) -> tuple[Any, ...]:
+    """What a calibration may have left: namespaces, processes, records of its objects."""
+    machine = cli.machine()
+    return machine.namespaces, machine.processes, machine.state
+
+
+def profile_file(folder: Path, rate: str, latency: str) -> Path:
+    path = folder / "links.toml"
+    lines = ["[load]", 'rate = "2M"', "flows = 8", "hosts = 8", "new_flows_per_s = 0", "[timing]", 'late = "1s"']
+    path.write_text("\n".join([*lines, "[uplink]", f'rate = "{rate}"', f'latency = "{latency}"', ""]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def slow_without_latency(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any]]:
+    """Exit code and document of the command line: 100 Mbit/s, no latency."""
+    before = left_behind(cli)
+    path = profile_file(tmp_path_factory.mktemp("profile"), "100Mbit", "0s")
+    done = cli("doctor", "--calibrate", path, "--json")
+    assert done.stdout, done.stderr
+    assert left_behind(cli) == before
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def fast_with_latency(warm: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The document of a calibration in this process: 200 Mbit/s, 5 ms."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(STATE_VARIABLE, str(folder))
+        steps: list[str] = []
+        found = calibrate(load_profile(profile_file(folder, "200Mbit", "5ms")), steps.append)
+    assert steps[0] == "testbed"
+    return found.document()
+
+
+def rates_of(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(rate["instance"], rate["direction"]): rate for rate in document["rates"]}
+
+
+def medians_of(document: dict[str, Any]) -> dict[tuple[str, str], int]:
+    """p50 in ns by instance and path; the paths of the probes only."""
+    found = {}
+    for latency in document["latencies"]:
+        for path, crossings in PATHS.items():
+            if latency["path"].startswith(path):
+                assert latency["crossings"] == crossings
+                assert latency["measured"]["count"] > 0
+                found[latency["instance"], path] = latency["measured"]["p50_ns"]
+    return found
+
+
+@pytest.mark.timeout(300)
+def test_every_direction_is_metered_at_its_rate(
+    slow_without_latency: tuple[int, dict[str, Any]], fast_with_latency: dict[str, Any]
+) -> None:
+    _, document = slow_without_latency
+    slow, fast = rates_of(document["calibration"]), rates_of(fast_with_latency)
+    directions = {(node, direction) for node in ("source", "destination") for direction in ("towards", "from")}
+    assert set(slow) == set(fast) == directions
+    compared = 0
+    for place in directions:
+        assert (slow[place]["asked_bps"], fast[place]["asked_bps"]) == (SLOW_BPS, FAST_BPS)
+        if slow[place]["intervals"] >= 4 and fast[place]["intervals"] >= 4:
+            compared += 1
+            assert slow[place]["measured_bps"] / fast[place]["measured_bps"] == pytest.approx(0.5, rel=0.1)
+            assert fast[place]["measured_bps"] == pytest.approx(FAST_BPS, rel=0.1)
+            assert fast[place]["minimum_bps"] <= fast[place]["measured_bps"] <= fast[place]["maximum_bps"]
+    assert compared > 0
+
+
+@pytest.mark.timeout(300)
+def test_latency_is_measured_on_every_path(
+    slow_without_latency: tuple[int, dict[str, Any]], fast_with_latency: dict[str, Any]
+) -> None:
+    _, document = slow_without_latency
+    without, with_latency = medians_of(document["calibration"]), medians_of(fast_with_latency)
+    assert set(without) == set(with_latency) == {(node, path) for node in ("source", "destination") for path in PATHS}
+    for (node, path), crossings in [(place, PATHS[place[1]]) for place in without]:
+        more_ns = with_latency[node, path] - without[node, path]
+        assert 0.8 * crossings * LATENCY_NS < more_ns < 2 * crossings * LATENCY_NS
+
+
+@pytest.mark.timeout(300)
+def test_the_management_path_carries_state(
+    slow_without_latency: tuple[int, dict[str, Any]], fast_with_latency: dict[str, Any]
+) -> None:
+    _, document = slow_without_latency
+    slow, fast = document["calibration"], fast_with_latency
+    for found in (slow, fast):
+        assert 0 < found["transfer"]["goodput_bps"] < 1.2 * found["transfer"]["asked_bps"]
+        assert found["latencies"][-1]["measured"]["count"] > 10
+    more_ns = fast["latencies"][-1]["measured"]["p50_ns"] - slow["latencies"][-1]["measured"]["p50_ns"]
+    assert 0.8 * 4 * LATENCY_NS < more_ns < 2 * 4 * LATENCY_NS
+
+
+@pytest.mark.timeout(300)
+def test_the_command_says_whether_the_links_are_sound(slow_without_latency: tuple[int, dict[str, Any]]) -> None:
+    status, document = slow_without_latency
+    assert document["findings"]
+    assert status == document["exit_code"] == (4 if document["calibration"]["problems"] else 0)
+
+
+@pytest.mark.timeout(300)
+def test_an_interrupted_calibration_tears_its_testbed_down(cli: Cli, untouched: Machine) -> None:
+    with cli.start("doctor", "--calibrate", SMOKE) as running:
+        wait_until(lambda: "calibration: latency" in running.output or running.popen.poll() is not None, "probes", 90)
+        assert running.popen.poll() is None, running.output
+        assert len(cli.machine().namespaces) > len(untouched.namespaces)
+        assert running.end(signal.SIGINT) == 130, running.output
+    assert "Traceback" not in running.output
