@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from harness.experiment.processes import (
     status_path,
 )
 from harness.experiment.sampling import Sampler, Series, Watched, map_load_page, watch_instances
+from harness.experiment.verification import Reference
 from harness.measure.host import HostSample, read_host
 from harness.migration.controller import migrate
 from harness.migration.outcome import MigrationOutcome
@@ -61,6 +63,13 @@ class RunRecord:
     doubts: list[str] = field(default_factory=list)
     state_records: int | None = None
     table_seed: int = field(default=0, repr=False)
+    reference: Reference | None = None
+    """Started when the traffic had ended, where the profile verifies; `close` releases it."""
+
+    def close(self) -> None:
+        """End what still runs for this record. Doing it twice is no error."""
+        if self.reference is not None:
+            self.reference.close()
 
 
 class Run:
@@ -90,6 +99,7 @@ class Run:
                 self._collect()
             except BaseException as error:
                 events.record("failed", f"{type(error).__name__}: {error}")
+                self._record.close()
                 raise
             finally:
                 if self._sampler is not None:
@@ -135,16 +145,19 @@ class Run:
 
     def _load(self, events: EventLog) -> None:
         timing = self._profile.timing
-        time.sleep(SETTLE_S)
-        self._record.before = self._reading()
         pids = {title: started.process.pid for title, started in self._processes.items()}
-        self._record.host.append(read_host(pids))
-        self._sampler = Sampler(self._watched(pids), timing.interval_ns, self._show)
         start_ns = time.monotonic_ns() + LEAD_NS
         window_ns = start_ns + timing.warm_up_ns
         self._record.window_start_ns = window_ns
         for title in (names.ECHOSERVER, names.LOADGEN):
             self._processes[title].process.send({"cmd": "start", "start_ns": start_ns})
+        # Within the lead: ARP is over, and no packet of the load is under way yet.
+        time.sleep(SETTLE_S)
+        self._record.before = self._reading()
+        self._record.host.append(read_host(pids))
+        self._sampler = Sampler(self._watched(pids), timing.interval_ns, self._show)
+        if (late_ns := time.monotonic_ns() - start_ns) > 0:
+            self._record.doubts.append(f"counters were first read {late_ns / 1e6:.0f} ms after the load began")
         self._sampler.start(start_ns)
         self._note(events, "warm_up", start_ns)
         self._wait_until(window_ns)
@@ -157,6 +170,8 @@ class Run:
         self._processes[names.LOADGEN].process.wait_event("done", DONE_TIMEOUT_S)
         time.sleep(SETTLE_S)
         self._record.host.append(read_host(pids))
+        if self._profile.dataplane.verify:
+            self._record.reference = Reference()  # nothing is measured any more
         self._processes[names.ECHOSERVER].process.send({"cmd": "stop"})
         self._processes[names.ECHOSERVER].process.wait_event("done", DONE_TIMEOUT_S)
         self._record.after = self._reading()
@@ -216,13 +231,17 @@ class Run:
                 self._record.doubts.append(f"{page[es.ODD_HEADERS_AT]} packets with IPv4 options at the {node}")
 
     def _stop_processes(self) -> None:
+        # All of them are told before any is waited for: they end side by side.
+        asked = []
         for started in self._processes.values():
             if started.title in (*names.INSTANCES, LATENCY) and started.process.returncode is None:
-                try:
+                with contextlib.suppress(HarnessError):  # it is ended the hard way below
                     started.process.send({"command": "stop"})
-                    started.process.wait_event("done", 5.0)
-                except HarnessError:
-                    pass  # it is ended the hard way below
+                    asked.append(started)
+        for started in asked:
+            with contextlib.suppress(HarnessError):
+                started.process.wait_event("done", 5.0)
+        for started in self._processes.values():
             started.process.stop()
 
     def _note(self, events: EventLog, phase: str, moment_ns: int | None = None) -> None:

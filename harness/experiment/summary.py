@@ -126,6 +126,7 @@ def _invariants(
         record.doubts,
         table_seed=record.table_seed,
         last_records=record.state_records,
+        reference=record.reference,
     )
     if comparison is None:
         comparison = {"equal": None, "difference": "dataplane.verify is off"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -16,6 +17,40 @@ from harness.profile.model import Profile
 DEADLINE_S = 120.0
 
 
+class Reference:
+    """The process that compares, started before it is asked: most of a second goes by until it has loaded its code.
+
+    Start it when the traffic has ended; it then waits for its request. `close` ends it, asked or not.
+    """
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "harness.vei.verify"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Its answer; once. SubprocessError, OSError or ValueError where there is none."""
+        output, _ = self._process.communicate(json.dumps(request).encode(), timeout=DEADLINE_S)
+        if self._process.returncode != 0:
+            raise subprocess.CalledProcessError(self._process.returncode, self._process.args)
+        answer: dict[str, Any] = json.loads(output)
+        return answer
+
+    def close(self) -> None:
+        """End the process. Doing it twice is no error."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):  # what was buffered for a process that has ended
+                    stream.close()
+
+
 def compare_with_reference(
     profile: Profile,
     folder: Path,
@@ -24,11 +59,13 @@ def compare_with_reference(
     doubts: Sequence[str],
     table_seed: int = 0,
     last_records: int | None = None,
+    reference: Reference | None = None,
 ) -> dict[str, Any] | None:
     """{"equal", "difference"}; None where the profile does not verify. `doubts` make it unknown whatever comes out.
 
     instances: in the order in which they had the traffic; last_records: what the last one's trace held at the dump (its
-    timer may have let entries expire since). The traces are removed once they have agreed with the state.
+    timer may have let entries expire since); reference: one that has been started already, which is used up. The traces
+    are removed once they have agreed with the state.
     """
     if not profile.dataplane.verify:
         return None
@@ -43,17 +80,15 @@ def compare_with_reference(
         "last_records": last_records,
         "table_seed": table_seed,
     }
+    asked = None
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "harness.vei.verify"],
-            input=json.dumps(request).encode(),
-            capture_output=True,
-            timeout=DEADLINE_S,
-            check=True,
-        )
-        result: dict[str, Any] = json.loads(done.stdout)
+        asked = reference or Reference()
+        result = asked.ask(request)
     except (subprocess.SubprocessError, OSError, ValueError) as error:
         return {"equal": None, "difference": f"the comparison did not finish: {error}"}
+    finally:
+        if asked is not None:
+            asked.close()
     if result.get("equal") is True:
         for path in traces:
             path.unlink(missing_ok=True)
