@@ -13,6 +13,7 @@ from harness.record.sweep import Result
 from harness.report.figures.material import LOAD_AXIS, Material, modes_of_migrations
 from harness.report.figures.over_load import mean_points, repetitions_note
 from harness.report.figures.picture import Line, Panel, Picture, Role
+from harness.units import MAX_VALUE
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,12 @@ def lay(runs: Sequence[Result]) -> Laid:
             continue
         try:
             path = run.folder / EVENTS
-            events = read_events(path) if path.is_file() else []
+            events = [e for e in read_events(path) if abs(e.monotonic_ns) <= MAX_VALUE] if path.is_file() else []
             found[str(run.folder)] = overlay(run.summary, read_links(run.folder.parent), events)
         except UsageError as error:
             complaints.append(str(error))
+        except ArithmeticError as error:
+            complaints.append(f"{run.folder}: the model cannot be laid over this run ({error})")
     return Laid(found, tuple(complaints))
 
 

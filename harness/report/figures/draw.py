@@ -6,6 +6,7 @@ Text comes from result files and is drawn as it stands (never parsed as mathemat
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from harness.report.cells import CONTROL
 from harness.report.figures import look
 from harness.report.figures.labels import spread
 from harness.report.figures.picture import Line, Panel, Picture, largest_x
+from harness.report.hostile import shown
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PNG_DPI = 150
+_TITLE_MAX, _LABEL_MAX = 110, 40
 _WIDTH_IN, _HEIGHT_IN = 5.4, 3.9
 _TIME_WIDTH_IN, _TIME_HEIGHT_IN = 4.3, 2.6
 _LABEL_GAP = 0.062
@@ -42,19 +45,27 @@ def draw(picture: Picture) -> tuple[bytes, bytes]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({"svg.hashsalt": picture.name, "font.size": 9.0, "path.simplify": False}):
+    with (
+        warnings.catch_warnings(),
+        mpl.rc_context({"svg.hashsalt": picture.name, "font.size": 9.0}),
+    ):
+        # Names may hold letters the font lacks; a box in their place is enough.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         columns = min(picture.columns, len(picture.panels))
         rows = -(-len(picture.panels) // columns)
         width, height = (_TIME_WIDTH_IN, _TIME_HEIGHT_IN) if picture.over_time else (_WIDTH_IN, _HEIGHT_IN)
         figure = Figure(figsize=(width * columns + 0.8, height * rows + 0.5), layout="constrained", facecolor="white")
         FigureCanvasAgg(figure)
-        figure.suptitle(picture.title, fontsize=10, parse_math=False)
+        figure.suptitle(shown(picture.title, _TITLE_MAX), fontsize=10, parse_math=False)
         all_axes = figure.subplots(rows, columns, squeeze=False).flat
         for axes, panel in zip(all_axes, picture.panels, strict=False):
             _draw_panel(axes, panel, picture)
         for axes in list(all_axes)[len(picture.panels) :]:
             axes.set_axis_off()
-        return _saved(figure, "png"), _saved(figure, "svg")
+        png = _saved(figure, "png")
+        # The layout stands: working it out again takes longer than the rest of the second file.
+        figure.set_layout_engine("none")
+        return png, _saved(figure, "svg")
 
 
 def _saved(figure: Figure, kind: str) -> bytes:
@@ -88,7 +99,7 @@ def _draw_panel(axes: Axes, panel: Panel, picture: Picture) -> None:
         )
     if panel.title:
         axes.set_title(
-            panel.title,
+            shown(panel.title),
             fontsize=9,
             parse_math=False,
             pad=6 + 60 * bool(panel.marks or (picture.over_time and any(p.marks for p in picture.panels))),
@@ -158,8 +169,17 @@ def _draw_over_time(axes: Axes, line: Line, x: Floats, y: Floats, colour: str) -
         return
     late = line.role == "late"
     # Filled steps: each interval counts what was due to be sent in it.
-    face = {"facecolor": "white", "hatch": "////"} if late else {"facecolor": colour, "alpha": 0.85}
-    axes.fill_between(x, 0, np.nan_to_num(y), step="post", edgecolor=colour, linewidth=0.8, label=line.label, **face)
+    axes.fill_between(
+        x,
+        0,
+        np.nan_to_num(y),
+        step="post",
+        facecolor="white" if late else colour,
+        hatch="////" if late else None,
+        edgecolor=colour,
+        linewidth=0.8,
+        label=line.label,
+    )
 
 
 def _limit_y(axes: Axes, panel: Panel) -> None:
@@ -192,7 +212,7 @@ def _label_lines(axes: Axes, panel: Panel, picture: Picture, asides: Sequence[fl
     for (line, x, y), height in zip(ends, spread(heights, _LABEL_GAP), strict=True):
         colour = "#666666" if line.mode == CONTROL else look.colour(line.mode, picture.modes)
         axes.annotate(
-            line.label,
+            shown(line.label, _LABEL_MAX),
             (x, y),
             xytext=(1.07, height),
             textcoords="axes fraction",

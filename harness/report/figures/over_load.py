@@ -12,6 +12,8 @@ from harness.report.figures.material import LOAD_AXIS, Material
 from harness.report.figures.picture import Line, Panel, Picture, Point, Role, Rule, Scale
 from harness.report.metrics import METRICS, Metric
 
+LOG_FROM_RATIO = 4.0
+"""A logarithmic axis is drawn where the largest value is so many times the smallest."""
 Rules = Callable[[Material], tuple[Rule, ...]]
 
 
@@ -26,7 +28,6 @@ class LoadFigure:
     kind: str
     metric: str
     y_scale: Scale = "linear"
-    y_bottom: float | None = 0.0
     rules: Rules = no_rules
 
     def build(self, material: Material, runs: Sequence[Result], number: int | None) -> Picture | None:
@@ -35,14 +36,19 @@ class LoadFigure:
         lines = metric_lines(metric, material, runs)
         if not any(line.role == "measured" for line in lines):
             return None
+        scale = self.y_scale
+        values = [point.y for line in lines for point in line.points if point.y is not None]
+        # A logarithmic axis needs room for its ticks, and has none for zero.
+        if scale == "log" and (min(values) <= 0 or max(values) < LOG_FROM_RATIO * min(values)):
+            scale = "linear"
         panel = Panel(
             "",
             LOAD_AXIS,
             f"{metric.title} [{metric.unit}]",
             lines,
             y_unit=metric.unit,
-            y_scale=self.y_scale,
-            y_range=(self.y_bottom, None),
+            y_scale=scale,
+            y_range=(None if scale == "log" else 0.0, None),
             rules=self.rules(material),
         )
         return Picture(

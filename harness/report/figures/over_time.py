@@ -17,9 +17,12 @@ from harness.record.sweep import Result
 from harness.report.cells import CONTROL
 from harness.report.figures.material import Material
 from harness.report.figures.picture import Line, Mark, Panel, Picture, Point, Role, Rule
+from harness.units import MAX_VALUE
 
 MAX_SERIES_BYTES = 256 << 20
+MAX_INTERVALS_SHOWN = 20_000
 LATE_MS = 15.0
+QUIET_S = 0.5
 MARKED_PHASES = {
     "destination.receive_snapshot": "snapshot",
     "destination.install": "install",
@@ -100,10 +103,12 @@ def build(material: Material, runs: Sequence[Result], title: str, name: str) -> 
             continue
         try:
             path = run.folder / EVENTS
-            events = read_events(path) if path.is_file() else []
+            events = [e for e in read_events(path) if abs(e.monotonic_ns) <= MAX_VALUE] if path.is_file() else []
             zero_ns = _trigger_ns(material, run, events)
             if zero_ns is not None:
-                chosen.append((run, read_series(run.folder / SERIES), events, zero_ns))
+                series = read_series(run.folder / SERIES)
+                _check_reach(run, series, zero_ns)
+                chosen.append((run, series, events, zero_ns))
         except UsageError as error:
             complaints.append(str(error))
     if not chosen:
@@ -152,9 +157,21 @@ def _reach(run: Result, series: Series, zero_ns: int) -> tuple[float, float]:
     duration_s = (run.summary.migration.duration_ns or 0) / 1e9
     start_s = series.seconds(zero_ns)
     disturbed = (series.arrays["lost_packets"] > 0) | (series.arrays["late_packets"] > 0)
-    after = start_s[disturbed & (start_s >= 0) & (start_s < 3 * duration_s + 2)]
-    last_s = max(duration_s, float(after.max()) if after.size and run.mode != CONTROL else 0.0)
+    last_s = duration_s
+    for at_s in start_s[disturbed & (start_s >= 0)].tolist() if run.mode != CONTROL else ():
+        # A disturbance that begins long after the last one ended has nothing to do with the migration.
+        if at_s > last_s + QUIET_S:
+            break
+        last_s = max(last_s, at_s)
     return max(-0.5, float(start_s[0])), min(last_s + 0.7, float(start_s[-1]))
+
+
+def _check_reach(run: Result, series: Series, zero_ns: int) -> None:
+    low_s, high_s = _reach(run, series, zero_ns)
+    if high_s <= low_s:
+        raise UsageError(f"{run.folder / SERIES}: does not reach the migration; its figure over time is left out")
+    if (high_s - low_s) / series.interval_s > MAX_INTERVALS_SHOWN:
+        raise UsageError(f"{run.folder / SERIES}: more than {MAX_INTERVALS_SHOWN:,} intervals around the migration")
 
 
 def _marks(events: Sequence[Event], zero_ns: int) -> tuple[Mark, ...]:

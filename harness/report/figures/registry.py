@@ -41,7 +41,7 @@ FIGURES: tuple[FigureKind, ...] = (
     FigureKind(
         "largest mean RTT of any 500 ms",
         "migrations with replies",
-        LoadFigure("mean-rtt", "window.largest_mean_rtt_ms", "log", None).build,
+        LoadFigure("mean-rtt", "window.largest_mean_rtt_ms", "log").build,
         {"nat": 14},
     ),
     FigureKind(
@@ -53,7 +53,7 @@ FIGURES: tuple[FigureKind, ...] = (
     FigureKind(
         "largest pkt_q",
         "migrations that buffered packets",
-        LoadFigure("pkt-q", "migration.pkt_q_max_packets", "symlog", 0.0, queue_size).build,
+        LoadFigure("pkt-q", "migration.pkt_q_max_packets", "symlog", queue_size).build,
         {"nat": 17},
     ),
     FigureKind(
