@@ -12,6 +12,7 @@ from harness.bench.table import scale
 from harness.errors import UsageError
 from harness.report.compare import Limit, Quantity, Row, compare
 from harness.report.compare_results import Comparison
+from harness.report.hostile import shown
 
 MAX_BENCH_BYTES = 16 << 20
 _DIGITS = {"/s": 0, "": 3, "ns": 1}
@@ -58,7 +59,7 @@ def compare_bench(
 def quantity_of(name: str, figure: Figure) -> Quantity:
     """A figure as something to compare, shown in the unit in which `harness bench` prints it."""
     divisor, unit = scale(figure)
-    return Quantity(name, name, figure.unit, figure.better, _DIGITS.get(unit, 2), "median", divisor, unit)
+    return Quantity(name, shown(name), figure.unit, figure.better, _DIGITS.get(unit, 2), "median", divisor, unit)
 
 
 def _differences(first: BenchReport, second: BenchReport) -> list[str]:

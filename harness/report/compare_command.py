@@ -15,8 +15,10 @@ from harness.errors import LimitExceeded, UsageError
 from harness.report.compare import Limit, Row, parse_limit
 from harness.report.compare_results import COMPARED, Comparison, compare_results
 from harness.report.compare_table import comparison_table, document, legend
+from harness.report.hostile import shown
 
 WIDTH = 200
+WARNING_LENGTH_MAX = 600
 
 
 @click.command()
@@ -95,7 +97,7 @@ def _print(found: Comparison, first: Path, second: Path) -> None:
     if not console.is_terminal:
         console = Console(width=WIDTH, color_system=None, force_terminal=False)
     for warning in found.warnings:
-        console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
+        console.print(Text(f"warning: {shown(warning, WARNING_LENGTH_MAX)}", style="yellow"), soft_wrap=True)
     console.print(comparison_table(found, f"A: {first}\nB: {second}"))
     console.print(Text(legend(found), style="dim"), soft_wrap=True)
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from harness.errors import UsageError
-from harness.record.rundir import MANIFEST
 from harness.record.summary import RunSummary
 from harness.record.sweep import Results, SweepCell
 from harness.report.compare import Limit, Quantity, Row, compare
+from harness.report.hostile import checked, shown
+from harness.report.machine import machine_facts
 from harness.report.metrics import METRICS, Metric
 
-MAX_MANIFEST_BYTES = 16 << 20
+AXES_LENGTH_MAX, DAMAGE_LENGTH_MAX = 120, 400
 
 FAILED = Metric(
     name="validity.failed",
@@ -64,13 +65,14 @@ def compare_results(
     INVALID, damaged and superseded runs say nothing of a mechanism: they are in no figure, and counted in a warning.
     with_failed: whether the traffic of FAILED runs counts (the share of failed runs always does).
     """
+    first, second = checked(first), checked(second)
     pairs, unpaired = pair_cells(first, second)
     rows: list[Row] = []
     compared: set[str] = set()
     for pair in pairs:
         a_runs, b_runs = _by_mode(first, pair.a), _by_mode(second, pair.b)
         unpaired += [
-            f"{pair.where}, mode {mode}: only in {'A' if mode in a_runs else 'B'}"
+            f"{pair.where}, mode {shown(mode)}: only in {'A' if mode in a_runs else 'B'}"
             for mode in a_runs.keys() ^ b_runs.keys()
         ]
         for mode in (mode for mode in a_runs if mode in b_runs):
@@ -81,7 +83,7 @@ def compare_results(
                 a = _values(a_runs[mode], metric, with_failed)
                 b = _values(b_runs[mode], metric, with_failed)
                 if a or b:
-                    rows.append(compare(f"{pair.where} {mode}", quantity_of(metric), a, b, limit))
+                    rows.append(compare(f"{pair.where} {shown(mode)}", quantity_of(metric), a, b, limit))
     if not compared:
         raise UsageError(
             f"nothing in common: {_described('A', first)}; {_described('B', second)}; "
@@ -135,11 +137,11 @@ def _axes(cell: SweepCell) -> tuple[int, str]:
 
 
 def _named(cell: SweepCell, several: bool) -> str:
-    text = f"{cell.image} {cell.frame_bytes} B {cell.nominal_load_bps / 1e6:g}M"
+    text = f"{shown(cell.image)} {cell.frame_bytes} B {cell.nominal_load_bps / 1e6:g}M"
     if not several:
         return text
     axes = ", ".join(f"{name}={value}" for name, value in sorted(cell.settings.items())) or cell.digest
-    return f"{text} ({axes})"
+    return f"{text} ({shown(axes, AXES_LENGTH_MAX)})"
 
 
 def _by_mode(results: Results, cell: SweepCell) -> dict[str, list[RunSummary]]:
@@ -161,9 +163,9 @@ def _values(runs: Iterable[RunSummary], metric: Metric, with_failed: bool) -> li
 def _described(name: str, results: Results) -> str:
     cells = {result.cell.digest: result.cell for result in results.results}
     modes = {digest: sorted({r.mode for r in results.results if r.cell.digest == digest}) for digest in cells}
-    shown = [f"{_named(cell, False)} {'/'.join(modes[digest])} (profile {digest})" for digest, cell in cells.items()]
-    more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
-    return f"{name} is {results.name} with {', '.join(shown[:3])}{more}"
+    texts = [f"{_named(cell, False)} {shown('/'.join(modes[digest]))} ({digest})" for digest, cell in cells.items()]
+    more = f" and {len(texts) - 3} more" if len(texts) > 3 else ""
+    return f"{name} is {shown(results.name)} with {', '.join(texts[:3])}{more} (in brackets the profile)"
 
 
 def _differences(first: Results, second: Results, pairs: Sequence[Pair]) -> list[str]:
@@ -184,7 +186,7 @@ def _differences(first: Results, second: Results, pairs: Sequence[Pair]) -> list
         pair = profiles[0]
         found.append(
             f"different effective profiles in {len(profiles)} of {len(pairs)} cells, e.g. {pair.where}: "
-            f"{pair.a.profile} {pair.a.digest} and {pair.b.profile} {pair.b.digest}"
+            f"{shown(pair.a.profile)} {pair.a.digest} and {shown(pair.b.profile)} {pair.b.digest}"
         )
     a_machine, b_machine = machine_of(first), machine_of(second)
     if a_machine is None or b_machine is None:
@@ -195,17 +197,11 @@ def _differences(first: Results, second: Results, pairs: Sequence[Pair]) -> list
 
 
 def machine_of(results: Results) -> str | None:
-    """CPU, number of CPUs and kernel of the manifest; None when there is none to be read."""
+    """CPU, number of CPUs and kernel of the manifest; None when it does not tell all of them."""
     folder = results.path.resolve().parent if results.kind == "run" else results.path
-    path = folder / MANIFEST
-    try:
-        if path.stat().st_size > MAX_MANIFEST_BYTES:
-            return None
-        data = json.loads(path.read_bytes())
-        cpu, kernel = data["cpu"], data["kernel"]
-        return f"{cpu['model']} ({cpu['usable']} CPUs), Linux {kernel['release']}"[:200]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
+    facts = dict(machine_facts(folder))
+    known = [facts.get(name) for name in ("CPU", "CPUs online", "kernel")]
+    return "{} ({} CPUs), Linux {}".format(*known) if None not in known else None
 
 
 def _left_out(name: str, results: Results) -> list[str]:
@@ -216,7 +212,7 @@ def _left_out(name: str, results: Results) -> list[str]:
     damaged = [result for result in counted if result.summary is None]
     if verdicts["INVALID"]:
         found.append(f"{name}: {verdicts['INVALID']} of {len(counted)} runs INVALID, left out")
-    found += [f"{name}: damaged run left out: {result.damage}" for result in damaged]
+    found += [f"{name}: damaged run left out: {shown(result.damage, DAMAGE_LENGTH_MAX)}" for result in damaged]
     superseded = len(results.results) - len(counted)
     if superseded:
         found.append(f"{name}: {superseded} attempts were repeated, left out")

@@ -127,7 +127,7 @@ def test_scales_are_compared_by_nominal_load_and_said():
 
 def machine(path: Path, model: str) -> Path:
     path.mkdir()
-    document = {"cpu": {"model": model, "usable": 2}, "kernel": {"release": "6.1"}}
+    document = {"cpu": {"model": model, "online": 2}, "kernel": {"release": "6.1"}}
     (path / "manifest.json").write_text(json.dumps(document))
     return path
 
@@ -144,3 +144,13 @@ def test_a_manifest_that_says_nothing_is_said(tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)
     mine = replace(results(*losses(0.1)), path=tmp_path)
     assert any("not recorded" in text for text in compare_results(mine, mine).warnings)
+
+
+def test_numbers_beyond_measure_are_damage_and_control_characters_are_not_printed():
+    huge = result(cell(), summary(duration_ns=10**400, loss_s=0.2), 2)
+    found = compare_results(results(*losses(0.1), huge), results(*losses(0.1, mode="statelet")))
+    assert rows_of(found)["nat 1400 B 400M statelet"].a == (0.1,)
+    assert any("damaged" in text for text in found.warnings)
+    with pytest.raises(UsageError) as caught:
+        compare_results(results(*losses(0.1), name="\x1b[2J\n"), results(*losses(0.1, at=cell(load_m=1))))
+    assert str(caught.value).isprintable()
