@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -55,6 +56,9 @@ def cli(context: click.Context, debug: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Print the plan; create nothing, need no privilege.")
 @click.option("--check", is_flag=True, help="Report what provisioning would change; create nothing.")
 @click.option("--diff", is_flag=True, help="Show every difference provisioning finds.")
+@click.option(
+    "--influx", metavar="URL", help="Send the points of each run to this InfluxDB, rather than INFLUXDB_V2_URL."
+)
 @click.option("--keep", is_flag=True, help="Leave the testbed standing; 'harness clean' removes it.")
 @click.option("--json", "as_json", is_flag=True, help=_JSON_HELP)
 def run(
@@ -64,6 +68,7 @@ def run(
     dry_run: bool,
     check: bool,
     diff: bool,
+    influx: str | None,
     keep: bool,
     as_json: bool,
 ) -> int:
@@ -73,9 +78,12 @@ def run(
     """
     from harness.plan import describe, make_plan
     from harness.profile import load_profile
+    from harness.sink.target import find_target
 
     loaded = load_profile(profile, overrides)
     plan = make_plan(loaded)
+    server = loaded.record.influxdb
+    target = find_target(influx, (server.url, server.org, server.bucket), os.environ)
     if dry_run:
         if as_json:
             _print_json({"profile": loaded.document(), "plan": plan.document()})
@@ -89,6 +97,7 @@ def run(
     from harness.doctor.cache import ensure_warm
     from harness.experiment import run_experiment
     from harness.options import RunOptions
+    from harness.sink.background import delivering
 
     options = RunOptions(
         results=results or Path(loaded.record.results),
@@ -101,7 +110,8 @@ def run(
     )
     if not check:
         ensure_warm(lambda text: click.echo(text, err=True))
-    result = run_experiment(loaded, plan, options)
+    with delivering(None if check else target, lambda text: click.echo(text, err=True)) as recorded:
+        result = run_experiment(loaded, plan, replace(options, recorded=recorded))
     if as_json:
         _print_json({"exit_code": result.exit_code, "path": str(result.path), "summary": result.summary})
     return int(result.exit_code)
@@ -212,6 +222,7 @@ def version() -> int:
 
 
 cli.add_command(_Later("sweep", "harness.sweep.command", "Run a matrix of profiles, repeated in random order."))
+cli.add_command(_Later("push", "harness.sink.command", "Deliver the points of results to InfluxDB."))
 cli.add_command(_Later("model", "harness.models.command", "Calculate what the papers' models say of a migration."))
 cli.add_command(_Later("compare", "harness.report.compare_command", "Set two results or two bench files side by side."))
 cli.add_command(_Later("report", "harness.report.command", "Draw figures and one HTML page of a results directory."))

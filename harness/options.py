@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,3 +25,5 @@ class RunOptions:
     """Provisioning prints what differs from the wanted state."""
     json: bool = False
     """Standard output is one JSON document; everything for people goes to standard error."""
+    recorded: Callable[[Path], None] | None = None
+    """Hears of every run's folder once its files are complete; it neither raises nor waits."""

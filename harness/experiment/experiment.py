@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from harness.errors import HarnessError
-from harness.experiment.points import run_points, series_of
+from harness.experiment.points import run_points, series_of, summary_point
 from harness.experiment.run import Run, RunRecord
 from harness.experiment.summary import summarise, unusable
 from harness.options import RunOptions
@@ -24,7 +24,7 @@ from harness.provision.interrupt import interruptible
 from harness.provision.recap import ansible_renderer
 from harness.record.events import read_events
 from harness.record.manifest import collect_manifest
-from harness.record.rundir import EFFECTIVE, EVENTS, MANIFEST, PROFILE, SERIES, SUMMARY, Folder, RunDirectory
+from harness.record.rundir import EFFECTIVE, EVENTS, MANIFEST, POINTS, PROFILE, SERIES, SUMMARY, Folder, RunDirectory
 from harness.record.summary import ExperimentRun, ExperimentSummary, RunSummary
 from harness.report.live import LiveView
 from harness.report.show import show
@@ -182,18 +182,20 @@ class _Experiment:
         except KeyboardInterrupt as interruption:
             reason = str(interruption) or "interrupted"
             broken_off = unusable(started_ns, self._plan, self._profile, run, self._run_id(run), reason, "INVALID")
-            self._keep(folder, run, broken_off)
+            self._keep(folder, run, broken_off, started_ns)
             raise
-        self._keep(folder, run, summary)
+        self._keep(folder, run, summary, started_ns)
         reasons = "".join(f"\n  {reason}" for reason in summary.validity.reasons)
         self._print(f"run {title}: {summary.validity.verdict}{reasons}")
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, soft_wrap=True)
 
-    def _keep(self, folder: Folder, run: PlannedRun, summary: RunSummary) -> None:
+    def _keep(self, folder: Folder, run: PlannedRun, summary: RunSummary, started_wall_ns: int) -> None:
         """Write the run's summary and list it in the experiment's."""
         folder.write_json(SUMMARY, summary)
+        if not folder.file(POINTS).exists():
+            folder.append_points([summary_point(summary, started_wall_ns)])
         self._runs.append(
             ExperimentRun(
                 folder=folder.path.name,
@@ -202,6 +204,8 @@ class _Experiment:
                 verdict=summary.validity.verdict,
             )
         )
+        if self._options.recorded is not None:
+            self._options.recorded(folder.path)
 
     def _run_id(self, run: PlannedRun) -> str:
         return f"{self._id}-{run.number + 1:02d}"

@@ -34,7 +34,7 @@ def run_points(
     def wall(monotonic_ns: int) -> int:
         return monotonic_ns + wall_minus_monotonic_ns
 
-    lines = [format_point("run_summary", tags, run_summary_fields(summary), record.started_wall_ns)]
+    lines = [summary_point(summary, record.started_wall_ns)]
     lines += format_columns("traffic", tags, traffic_columns(series), [wall(at) for at in series.start_ns.tolist()])
     for event in events:
         fields = {"text": event.text, "duration_ns": event.duration_ns}
@@ -44,6 +44,12 @@ def run_points(
         + _queue_points(tags, record, wall_minus_monotonic_ns)
         + _host_points(tags, record, wall_minus_monotonic_ns)
     )
+
+
+def summary_point(summary: RunSummary, started_wall_ns: int) -> str:
+    """The line of a run's summary; the only one of a run that ended without records."""
+    tags = {"run_id": summary.run_id, "profile": summary.profile, "mode": summary.mode}
+    return format_point("run_summary", tags, run_summary_fields(summary), started_wall_ns)
 
 
 def _queue_points(tags: dict[str, str], record: RunRecord, shift_ns: int) -> list[str]:

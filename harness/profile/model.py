@@ -16,6 +16,7 @@ from harness.migration.modes import MODES as RESYNCHRONISATION_MODES
 from harness.profile.quantities import PositiveTime, Rate, Size, SnapshotRate, Time
 from harness.profile.table import Table
 from harness.profile.workloads import Load
+from harness.sink.target import DEFAULT_BUCKET, checked_name, checked_url
 from harness.units import parse_rate, parse_size, parse_time
 
 CONTROL = "none"
@@ -40,6 +41,10 @@ def _file_name(value: str) -> str:
             f"{value!r:.80} must be 1 to 64 letters, digits, '_', '-' or '.', not starting with '.' or '-'"
         )
     return value
+
+
+def _server(value: str) -> str:
+    return checked_url(value) if value else value
 
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
@@ -178,10 +183,23 @@ class Dataplane(Table):
     )
 
 
+class InfluxDb(Table):
+    """[record.influxdb]: where points are sent after each run. The token comes from the environment only."""
+
+    url: Annotated[str, AfterValidator(_server)] = Field(
+        default="", description="Address of the server, http://host:port; empty: points stay in their files."
+    )
+    org: Annotated[str, AfterValidator(checked_name)] = Field(default="", description="Organisation of InfluxDB 2.")
+    bucket: Annotated[str, AfterValidator(checked_name)] = Field(
+        default=DEFAULT_BUCKET, description="Bucket, or database of InfluxDB 1 and 3."
+    )
+
+
 class Record(Table):
     """[record]"""
 
     results: str = Field(default="results", min_length=1, description="Folder of the run directories.")
+    influxdb: InfluxDb = Field(default_factory=InfluxDb)
 
 
 class Profile(Table):
