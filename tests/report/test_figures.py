@@ -109,8 +109,8 @@ def test_figures_exist_with_and_without_failed_runs(tmp_path):
     sweep = with_one_failed(tmp_path)
     (every,) = points(by_number(sweep.path, 11, with_failed=True), "duplication 1400 B")
     (valid,) = points(by_number(sweep.path, 11, with_failed=False), "duplication 1400 B")
-    assert (every.y, every.count) == (pytest.approx(1.1), 3)
-    assert (valid.y, valid.count) == (pytest.approx(0.15), 2)
+    assert (every.y, every.count, every.failed) == (pytest.approx(1.1), 3, 1)
+    assert (valid.y, valid.count, valid.failed) == (pytest.approx(0.15), 2, 0)
     assert by_number(sweep.path, 11, with_failed=True).runs == 3
 
 
@@ -165,13 +165,13 @@ def test_loads_of_a_scaled_sweep_are_those_of_the_unscaled(tmp_path):
     sweep = SweepBuilder(tmp_path, [cell(load_m=800, scale=0.25)], scale=0.25, repetitions=1).fill()
     picture = by_number(sweep.path, 17)
     assert points(picture, "statelet 1400 B")[0].x == 800
-    assert "scale 0.25: uplink 250 Mbit/s; axis shows loads of the unscaled experiment" in picture.notes
+    assert picture.scale == "scale 0.25: uplink 250 Mbit/s; axis shows loads of the unscaled experiment"
     (rule,) = picture.panels[0].rules
     assert rule.y == 16_384
 
 
 def test_an_unscaled_sweep_has_no_scale_note(sweep):
-    assert not any("scale" in note for note in by_number(sweep.path, 11).notes)
+    assert by_number(sweep.path, 11).scale == ""
 
 
 def test_a_load_without_a_value_is_a_gap(tmp_path):

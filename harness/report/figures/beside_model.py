@@ -61,8 +61,8 @@ def build(material: Material, runs: Sequence[Result], number: int | None) -> Pic
         notes=(
             "dotted: Eq. 3, as far as Eq. 2 holds; dash-dotted: Eq. 3 with every explained part of the difference",
             *repetitions_note(lines),
-            *material.scale_notes(),
         ),
+        scale=material.scale_note(),
         runs=len(laid),
     )
 

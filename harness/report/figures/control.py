@@ -40,7 +40,8 @@ def build(material: Material, runs: Sequence[Result], number: int | None) -> Pic
         modes=(CONTROL, *(title for title, _ in (*seconds, *delays))),
         number=number,
         columns=2,
-        notes=(*repetitions_note(lines), *material.scale_notes()),
+        notes=repetitions_note(lines),
+        scale=material.scale_note(),
         runs=len([run for run in runs if run.mode == CONTROL]),
     )
 

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.report.cells import CONTROL
 from harness.report.figures import look
-from harness.report.figures.labels import spread
+from harness.report.figures.labels import label_lines, label_marks
 from harness.report.figures.picture import Line, Panel, Picture, largest_x
 from harness.report.hostile import shown
 
@@ -27,13 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PNG_DPI = 150
-_TITLE_MAX, _LABEL_MAX = 110, 40
+_TITLE_MAX = 110
 _WIDTH_IN, _HEIGHT_IN = 5.4, 3.9
 _TIME_WIDTH_IN, _TIME_HEIGHT_IN = 4.3, 2.6
-_LABEL_GAP = 0.062
-"""Least distance of two labels, as a fraction of the height of the axes."""
-_MARK_WIDTH = 0.036
-"""Least distance of two upright labels above the axes, as a fraction of their width."""
 _ASIDE = 0.005
 """How far neighbouring lines are drawn apart along the load axis, as a fraction of the largest load."""
 _ROLE_STYLES = {"model": ":", "explained": (0, (5, 1, 1, 1)), "p50": "-", "p99": "--", "max": ":"}
@@ -56,7 +49,12 @@ def draw(picture: Picture) -> tuple[bytes, bytes]:
         width, height = (_TIME_WIDTH_IN, _TIME_HEIGHT_IN) if picture.over_time else (_WIDTH_IN, _HEIGHT_IN)
         figure = Figure(figsize=(width * columns + 0.8, height * rows + 0.5), layout="constrained", facecolor="white")
         FigureCanvasAgg(figure)
-        figure.suptitle(shown(picture.title, _TITLE_MAX), fontsize=10, parse_math=False)
+        number = f"Fig. {picture.number}: " if picture.number is not None else ""
+        lines = [
+            shown(number + picture.title, _TITLE_MAX),
+            *([shown(picture.scale, _TITLE_MAX)] if picture.scale else []),
+        ]
+        figure.suptitle("\n".join(lines), fontsize=10, parse_math=False)
         all_axes = figure.subplots(rows, columns, squeeze=False).flat
         for axes, panel in zip(all_axes, picture.panels, strict=False):
             _draw_panel(axes, panel, picture)
@@ -115,11 +113,11 @@ def _draw_panel(axes: Axes, panel: Panel, picture: Picture) -> None:
             axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
-    _draw_marks(axes, panel)
+    label_marks(axes, panel)
     if picture.over_time:
         axes.legend(fontsize=7.5, loc="upper right", framealpha=0.9, borderpad=0.3, handlelength=1.8)
     else:
-        _label_lines(axes, panel, picture, asides)
+        label_lines(axes, panel, picture, asides)
 
 
 def _asides(panel: Panel, picture: Picture) -> list[float]:
@@ -160,6 +158,9 @@ def _draw_line(axes: Axes, line: Line, picture: Picture, aside: float) -> None:
         elinewidth=0.7 if control else 1.0,
         zorder=1.5 if control else 3,
     )
+    failed = np.array([bool(p.failed) for p in line.points])
+    if failed.any():
+        axes.plot(x[failed], y[failed], linestyle="", marker="x", markersize=9, color="black", zorder=4)
 
 
 def _draw_over_time(axes: Axes, line: Line, x: Floats, y: Floats, colour: str) -> None:
@@ -198,60 +199,3 @@ def _limit_y(axes: Axes, panel: Panel) -> None:
     if panel.y_scale == "linear" and bottom == 0.0 and not panel.marks:
         bottom = -0.02 * top  # markers at zero are seen whole
     axes.set_ylim(bottom, top)
-
-
-def _label_lines(axes: Axes, panel: Panel, picture: Picture, asides: Sequence[float]) -> None:
-    """Each line's name beside its end, moved apart where ends lie close together, with a stroke to the end."""
-    ends = []
-    for line, aside in zip(panel.lines, asides, strict=True):
-        known = [p for p in line.points if p.y is not None]
-        if known:
-            ends.append((line, known[-1].x + aside, float(known[-1].y or 0.0)))
-    transform = axes.transScale + axes.transLimits
-    heights = [min(max(float(transform.transform((x, y))[1]), 0.0), 1.0) for _, x, y in ends]
-    for (line, x, y), height in zip(ends, spread(heights, _LABEL_GAP), strict=True):
-        colour = "#666666" if line.mode == CONTROL else look.colour(line.mode, picture.modes)
-        axes.annotate(
-            shown(line.label, _LABEL_MAX),
-            (x, y),
-            xytext=(1.07, height),
-            textcoords="axes fraction",
-            fontsize=8,
-            color=colour,
-            va="center",
-            parse_math=False,
-            annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": colour,
-                "linewidth": 0.5,
-                "shrinkA": 1,
-                "shrinkB": 4,
-                "relpos": (0.0, 0.5),
-            },
-        )
-
-
-def _draw_marks(axes: Axes, panel: Panel) -> None:
-    """Moments as upright lines with their names above the axes; names of one moment are joined."""
-    low, high = axes.get_xlim()
-    inside = sorted((mark for mark in panel.marks if low <= mark.x <= high), key=lambda mark: mark.x)
-    joined = [(x, ", ".join(mark.label for mark in marks)) for x, marks in groupby(inside, key=lambda mark: mark.x)]
-    places: Sequence[float] = spread([(x - low) / (high - low) for x, _ in joined], _MARK_WIDTH)
-    for (x, label), place in zip(joined, places, strict=True):
-        axes.axvline(x, color="#444444", linewidth=0.6, zorder=1)
-        axes.annotate(
-            label,
-            (x, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(place, 1.06),
-            textcoords="axes fraction",
-            fontsize=7,
-            rotation=90,
-            ha="center",
-            va="bottom",
-            color="#333333",
-            parse_math=False,
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": "#444444", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0},
-        )

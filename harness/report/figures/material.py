@@ -43,13 +43,13 @@ class Material:
         """Place of a run on the load axis."""
         return self.layout.place(run.cell).nominal_load_bps / 1e6
 
-    def scale_notes(self) -> tuple[str, ...]:
-        """What a reader of a scaled sweep's figure must know; empty without scaling."""
+    def scale_note(self) -> str:
+        """What a reader of a scaled sweep's figure must know; "" without scaling."""
         if self.results.scale == 1:
-            return ()
+            return ""
         uplinks = sorted({run.cell.uplink_bps for run in self.runs})
         rates = ", ".join(f"{rate / 1e6:g}" for rate in uplinks)
-        return (f"scale {self.results.scale:g}: uplink {rates} Mbit/s; axis shows loads of the unscaled experiment",)
+        return f"scale {self.results.scale:g}: uplink {rates} Mbit/s; axis shows loads of the unscaled experiment"
 
     def name(self, kind: str, number: int | None) -> str:
         """File name of a figure of this group, without suffix."""

@@ -58,7 +58,8 @@ class LoadFigure:
             frames=material.frames,
             modes=material.modes,
             number=number,
-            notes=(*repetitions_note(lines), *material.scale_notes()),
+            notes=repetitions_note(lines),
+            scale=material.scale_note(),
             runs=len(runs),
         )
 
@@ -91,11 +92,13 @@ def mean_points(
             for run in runs
             if run.mode == mode and run.cell.frame_bytes == frame and material.load_mbps(run) == load
         ]
-        found = estimate(read(run) for run in chosen)
+        measured = [(run, value) for run in chosen if (value := read(run)) is not None]
+        found = estimate(value for _, value in measured)
+        failed = sum(run.verdict == "FAILED" for run, _ in measured)
         low = high = None
         if found.mean is not None and found.half_width is not None:
             low, high = found.mean - found.half_width, found.mean + found.half_width
-        points.append(Point(load, found.mean, low, high, found.count))
+        points.append(Point(load, found.mean, low, high, found.count, failed))
     return tuple(points)
 
 
@@ -107,7 +110,12 @@ def repetitions_note(lines: Sequence[Line]) -> tuple[str, ...]:
     low, high = min(counts), max(counts)
     spread = f"{low}" if low == high else f"{low} to {high}"
     bars = "bars: 95 % confidence intervals (Student t)" if high > 1 else "a single run per point shows no interval"
-    return (f"n = {spread} per point; {bars}; lines are set a little aside of their loads to be seen apart",)
+    notes = [f"n = {spread} per point; {bars}; lines are set a little aside of their loads to be seen apart"]
+    if any(point.failed for line in lines for point in line.points):
+        notes.append(
+            "a cross marks points with FAILED runs: one that breaks off early may lose less than one that completes"
+        )
+    return tuple(notes)
 
 
 def queue_size(material: Material) -> tuple[Rule, ...]:

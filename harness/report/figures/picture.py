@@ -11,18 +11,22 @@ from typing import Literal
 Scale = Literal["linear", "log", "symlog"]
 Role = Literal["measured", "control", "model", "explained", "late", "p50", "p99", "max"]
 
-HEADER = ("panel", "line", "mode", "frame_bytes", "x", "x_unit", "y", "y_low", "y_high", "y_unit", "n")
+HEADER = ("panel", "line", "mode", "frame_bytes", "x", "x_unit", "y", "y_low", "y_high", "y_unit", "n", "n_failed")
 
 
 @dataclass(frozen=True)
 class Point:
-    """y at x, the mean of `count` runs; low and high bound its 95 % confidence interval where there is one."""
+    """y at x, the mean of `count` runs; low and high bound its 95 % confidence interval where there is one.
+
+    failed: how many of the runs FAILED.
+    """
 
     x: float
     y: float | None
     low: float | None = None
     high: float | None = None
     count: int = 1
+    failed: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Picture:
     """One figure. `panels` in rows of `columns`; over_time: x is time, the lines share one legend.
 
     name: of its files, without suffix. number: in the paper, None where it has none. runs: how many are in it. notes
-    are printed below it.
+    are printed below it; `scale` says what a scaled experiment's reader must know, and is drawn into it.
     """
 
     name: str
@@ -86,6 +90,7 @@ class Picture:
     columns: int = 1
     over_time: bool = False
     notes: tuple[str, ...] = ()
+    scale: str = ""
     runs: int = 0
 
     def rows(self) -> Iterable[tuple[object, ...]]:
@@ -105,6 +110,7 @@ class Picture:
                         p.high,
                         panel.y_unit,
                         p.count,
+                        p.failed,
                     )
 
     def csv(self) -> str:

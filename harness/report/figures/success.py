@@ -40,7 +40,8 @@ def build(material: Material, runs: Sequence[Result], number: int | None) -> Pic
         modes=material.modes,
         number=number,
         columns=2,
-        notes=(*notes, *material.scale_notes()),
+        notes=notes,
+        scale=material.scale_note(),
         runs=len([run for run in runs if run.mode in modes_of_migrations(material.modes)]),
     )
 
