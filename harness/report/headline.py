@@ -68,7 +68,7 @@ def headline(material: Material) -> Table:
 def _count(runs: Sequence[Result], mode: str) -> Entry:
     of_mode = [run for run in runs if run.mode == mode]
     failed = sum(run.verdict == "FAILED" for run in of_mode)
-    return Entry(f"{len(of_mode)}, {failed} FAILED" if failed else str(len(of_mode)))
+    return Entry(f"{len(of_mode)} ({failed} FAILED)" if failed else str(len(of_mode)))
 
 
 def _row(figure: Metric, runs: Sequence[Result], modes: Sequence[str], compared: bool) -> Row:

@@ -104,7 +104,7 @@ def _remark(row: ModelRow, entries: Sequence[Overlay], names: Sequence[str]) -> 
     return (
         text
         if largest is None
-        else f"{text}; most of it is {largest.name}, {largest.seconds:+.0f} ms: {largest.reason}"
+        else f"{text}; the largest part is {largest.name}, {largest.seconds:+.0f} ms: {largest.reason}"
     )
 
 
