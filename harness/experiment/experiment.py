@@ -6,6 +6,7 @@ import secrets
 import string
 import sys
 import time
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +16,15 @@ from rich.console import Console
 
 from harness.errors import HarnessError
 from harness.experiment.points import run_points, series_of, summary_point
+from harness.experiment.processes import INSTANCE_MODULE, LOAD_MODULES
 from harness.experiment.run import Run, RunRecord
 from harness.experiment.summary import summarise, unusable
+from harness.experiment.verification import MODULE as VERIFY_MODULE
 from harness.options import RunOptions
 from harness.plan import Plan, PlannedRun
 from harness.profile.model import Profile
+from harness.provision.connections.local import LocalConnection
+from harness.provision.connections.template import Template
 from harness.provision.interrupt import interruptible
 from harness.provision.recap import ansible_renderer
 from harness.record.events import read_events
@@ -84,23 +89,38 @@ def run_experiment(profile: Profile, plan: Plan, options: RunOptions) -> Experim
     return result
 
 
-def run_quietly(profile: Profile, plan: Plan, options: RunOptions) -> ExperimentResult:
+def run_quietly(
+    profile: Profile, plan: Plan, options: RunOptions, template: Template | None = None
+) -> ExperimentResult:
     """As `run_experiment`, for a caller with runs of its own to show: everything for people goes to `experiment.log` in
-    the directory, and signals are the caller's (see `interruptible`).
+    the directory, and signals are the caller's (see `interruptible`). template: from `process_template`.
     """
-    return _Experiment(profile, plan, options, None).carry_out()
+    return _Experiment(profile, plan, options, None, template).carry_out()
+
+
+def process_template() -> Template:
+    """What the processes of many runs are forked from, so that their code is loaded once. A context manager."""
+    return Template((INSTANCE_MODULE, *LOAD_MODULES, VERIFY_MODULE))
 
 
 class _Experiment:
     """`console` None: a file in the experiment's directory."""
 
-    def __init__(self, profile: Profile, plan: Plan, options: RunOptions, console: Console | None) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        plan: Plan,
+        options: RunOptions,
+        console: Console | None,
+        template: Template | None = None,
+    ) -> None:
         self._profile, self._plan, self._options = profile, plan, options
         self._console = console or Console(quiet=True)
         self._to_file = console is None
         self._id = new_run_id()
         render = ansible_renderer(self._print, options.diff)
-        self._testbed = Testbed(make_topology(profile, self._id), render)
+        self._template = template
+        self._testbed = Testbed(make_topology(profile, self._id), render, LocalConnection(template))
         self._started_utc = datetime.now(UTC).isoformat()
         self._runs: list[ExperimentRun] = []
         self._standing = False
@@ -172,8 +192,9 @@ class _Experiment:
                 self._testbed.provision()
                 self._standing = True
             with LiveView(title, self._console) as view:
-                record = Run(self._profile, self._testbed, run, folder, view.update).carry_out()
-            summary = self._summarise(folder, record)
+                record = Run(self._profile, self._testbed, run, folder, view.update, self._template).carry_out()
+            with closing(record):
+                summary = self._summarise(folder, record)
         except HarnessError as error:
             # Kept and shown like every other run; the next one starts from a fresh boot. A process that did not become
             # ready has taken the testbed down, and any other failure may have left it otherwise than it shall be.

@@ -16,6 +16,8 @@ from harness.testbed import topology as names
 from harness.testbed.testbed import ProcessSpec, Testbed
 
 LATENCY = "latency"
+INSTANCE_MODULE = "harness.vei"
+LOAD_MODULES = ("loadgen.echoserver_process", "loadgen.generator_process")
 READY_TIMEOUT_S = 60.0
 """A cold compiler cache makes the first start slow; a warm one takes about a second."""
 INTERIOR_ADDRESS, EXTERIOR_ADDRESS = "10.1.0.1", "198.18.0.1"
@@ -102,8 +104,8 @@ def load_specs(profile: Profile, testbed: Testbed, run: PlannedRun, folder: Path
         "extra_latency_ns": latency_ns,
     }
     return [
-        _spec(names.ECHOSERVER, names.ECHOSERVER, "loadgen.echoserver_process", echoserver, log),
-        _spec(names.LOADGEN, names.LOADGEN, "loadgen.generator_process", loadgen, log),
+        _spec(names.ECHOSERVER, names.ECHOSERVER, LOAD_MODULES[0], echoserver, log),
+        _spec(names.LOADGEN, names.LOADGEN, LOAD_MODULES[1], loadgen, log),
     ]
 
 
@@ -146,7 +148,7 @@ def _instance(
         "trace_path": str(trace_path(folder, instance)) if dataplane.verify else None,
         "status_path": str(status_path(folder, instance)),
     }
-    return _spec(instance, instance, "harness.vei", configuration, log)
+    return _spec(instance, instance, INSTANCE_MODULE, configuration, log)
 
 
 def _latency_element(profile: Profile, testbed: Testbed, folder: Path, log: Path) -> ProcessSpec:
@@ -177,7 +179,7 @@ def _latency_element(profile: Profile, testbed: Testbed, folder: Path, log: Path
         "st_q_out_packets": 1,
         "status_path": str(status_path(folder, LATENCY)),
     }
-    return _spec(names.FABRIC, LATENCY, "harness.vei", configuration, log)
+    return _spec(names.FABRIC, LATENCY, INSTANCE_MODULE, configuration, log)
 
 
 def _spec(node: str, title: str, module: str, configuration: dict[str, Any], log: Path) -> ProcessSpec:

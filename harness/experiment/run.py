@@ -32,6 +32,7 @@ from harness.migration.phases import PhaseEvent
 from harness.plan import PlannedRun
 from harness.profile.derived import load_duration_ns, mean_frame_bytes
 from harness.profile.model import Profile
+from harness.provision.connections.template import Template
 from harness.record.events import EventLog
 from harness.record.rundir import LOGS, Folder
 from harness.report.live import LiveSample
@@ -77,9 +78,16 @@ class Run:
     goes on, and what it has recorded stays in its folder."""
 
     def __init__(
-        self, profile: Profile, testbed: Testbed, run: PlannedRun, folder: Folder, show: Callable[[LiveSample], None]
+        self,
+        profile: Profile,
+        testbed: Testbed,
+        run: PlannedRun,
+        folder: Folder,
+        show: Callable[[LiveSample], None],
+        template: Template | None = None,
     ) -> None:
         self._profile, self._testbed, self._run, self._folder, self._show = profile, testbed, run, folder, show
+        self._template = template
         self._secrets = Secrets(secrets.token_bytes(32), secrets.token_bytes(16), secrets.randbits(64))
         self._migrates = run.mode != CONTROL
         self._instances = names.INSTANCES if self._migrates else (names.SOURCE,)
@@ -171,7 +179,7 @@ class Run:
         time.sleep(SETTLE_S)
         self._record.host.append(read_host(pids))
         if self._profile.dataplane.verify:
-            self._record.reference = Reference()  # nothing is measured any more
+            self._record.reference = Reference(self._template)  # nothing is measured any more
         self._processes[names.ECHOSERVER].process.send({"cmd": "stop"})
         self._processes[names.ECHOSERVER].process.wait_event("done", DONE_TIMEOUT_S)
         self._record.after = self._reading()

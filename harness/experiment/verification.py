@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.errors import HarnessError
 from harness.experiment.processes import trace_path
 from harness.profile.images import known_images
 from harness.profile.model import Profile
+from harness.provision.connections.spawned import Child
+from harness.provision.connections.template import Template
 
 DEADLINE_S = 120.0
+MODULE = "harness.vei.verify"
 
 
 class Reference:
@@ -23,20 +29,38 @@ class Reference:
     Start it when the traffic has ended; it then waits for its request. `close` ends it, asked or not.
     """
 
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "harness.vei.verify"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+    def __init__(self, template: Template | None = None) -> None:
+        """template: one to fork it from, if it knows MODULE."""
+        if template is not None and MODULE in template.modules:
+            with Path(os.devnull).open("wb") as nowhere:
+                self._process: Child = template.start(MODULE, nowhere.fileno())
+        else:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", MODULE],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Its answer; once. SubprocessError, OSError or ValueError where there is none."""
-        output, _ = self._process.communicate(json.dumps(request).encode(), timeout=DEADLINE_S)
-        if self._process.returncode != 0:
-            raise subprocess.CalledProcessError(self._process.returncode, self._process.args)
+        """Its answer; once. HarnessError, OSError or ValueError where there is none."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write(json.dumps(request).encode())
+        stdin.close()
+        late = threading.Timer(DEADLINE_S, self._process.kill)
+        late.start()
+        try:
+            output = stdout.read()
+            status = self._process.wait(DEADLINE_S)
+        except subprocess.TimeoutExpired as error:
+            raise HarnessError(str(error)) from error
+        finally:
+            late.cancel()
+        if status != 0:
+            raise HarnessError(f"the comparing process ended with exit status {status}")
         answer: dict[str, Any] = json.loads(output)
         return answer
 
@@ -45,7 +69,7 @@ class Reference:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+        for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 with contextlib.suppress(OSError):  # what was buffered for a process that has ended
                     stream.close()
@@ -84,7 +108,7 @@ def compare_with_reference(
     try:
         asked = reference or Reference()
         result = asked.ask(request)
-    except (subprocess.SubprocessError, OSError, ValueError) as error:
+    except (HarnessError, OSError, ValueError) as error:
         return {"equal": None, "difference": f"the comparison did not finish: {error}"}
     finally:
         if asked is not None:

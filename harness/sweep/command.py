@@ -18,9 +18,10 @@ from harness.provision.interrupt import interruptible
 from harness.record.manifest import collect_manifest
 from harness.record.sweep import read_entries
 from harness.sweep.asked import Asked, AskedScale, asked_sweep
-from harness.sweep.engine import RunFunction, Session, SweepResult, runs_of
+from harness.sweep.engine import Session, SweepResult, runs_of
 from harness.sweep.load import load_sweep
-from harness.sweep.order import Due
+from harness.sweep.matrix import Cell
+from harness.sweep.order import Due, SweepRun
 from harness.sweep.progress import duration_text, overhead_text, seconds_left, verdict_counts
 from harness.sweep.store import create_sweep, open_sweep
 from harness.units import format_rate
@@ -142,23 +143,27 @@ def _session(asked: Asked, resume: Path | None, results: Path, text: str, tell: 
     tell(f"sweep {manifest.name} in {sweep_path}")
     if manifest.scale != 1:
         tell(f"scale {manifest.scale:g}: {manifest.scale_reason}")
-    return Session(sweep_path, manifest, asked.cells, _real_runs(manifest.name), tell)
+    return Session(sweep_path, manifest, asked.cells, _nothing_to_run, tell)
 
 
-def _real_runs(name: str) -> RunFunction:
-    from harness.sweep.single import run_function
-
-    return run_function(name, sys.argv)
+def _nothing_to_run(_cell: Cell, run: SweepRun, _runs: Path) -> Path:
+    raise AssertionError(f"{run.key} was settled when the session began")
 
 
 def _carry_out(session: Session, calibrated: bool, tell: Callable[[str], None]) -> SweepResult:
     left = session.left()
-    if left:
-        _require_machine(tell)
-        _calibrate(session, calibrated, tell)
-        entries, _ = read_entries(session.sweep)
-        tell(f"{left} runs to be made, about {duration_text(_left_s(session, entries))}")
-    return session.carry_out()
+    if not left:
+        return session.carry_out()
+    from harness.experiment.experiment import process_template
+    from harness.sweep.single import run_function
+
+    _require_machine(tell)
+    _calibrate(session, calibrated, tell)
+    entries, _ = read_entries(session.sweep)
+    tell(f"{left} runs to be made, about {duration_text(_left_s(session, entries))}")
+    with process_template() as template:
+        session.run = run_function(session.manifest.name, sys.argv, template)
+        return session.carry_out()
 
 
 def _calibrate(session: Session, calibrated: bool, tell: Callable[[str], None]) -> None:

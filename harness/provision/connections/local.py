@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +15,8 @@ from typing import Any, TypeVar
 
 from harness.provision import kernel
 from harness.provision.connections.errors import NamespaceExists, NamespaceMissing
-from harness.provision.connections.spawned import ProcessFailed, SpawnedProcess
+from harness.provision.connections.spawned import Child, ProcessFailed, SpawnedProcess
+from harness.provision.connections.template import Template
 from harness.provision.kernel import NamespaceIdentity
 from harness.provision.netlink import NETLINK_ROUTE, RouteSocket
 
@@ -36,9 +39,13 @@ def in_throwaway_namespace(task: Callable[[], Result]) -> Result:
 
 
 class LocalConnection:
-    """Connection to this host. One thread per namespace enters it once and then runs everything asked of it there."""
+    """Connection to this host. One thread per namespace enters it once and then runs everything asked of it there.
 
-    def __init__(self) -> None:
+    template: where there is one, its modules are forked from it instead of started anew.
+    """
+
+    def __init__(self, template: Template | None = None) -> None:
+        self._template = template
         self._lock = threading.Lock()
         self._threads: dict[str | None, ThreadPoolExecutor] = {}
         self._sockets: dict[str | None, RouteSocket] = {}
@@ -98,7 +105,7 @@ class LocalConnection:
     ) -> SpawnedProcess:
         command = list(argv)
 
-        def start() -> subprocess.Popen[bytes]:
+        def start() -> Child:
             # The child inherits the namespace of the thread that forks it; a new session keeps the terminal's
             # SIGINT away from it, so that the harness decides the order of tear-down.
             with log_path.open("ab") as log:
@@ -112,7 +119,8 @@ class LocalConnection:
                 )
 
         try:
-            popen = self.run(netns, start)
+            forked = environment is None and self._forks(command)
+            popen = self._fork(command[2], netns, log_path) if forked else self.run(netns, start)
         except OSError as error:
             raise ProcessFailed(f"start {' '.join(command[:4])}: {error}") from error
         process = SpawnedProcess(popen, command, log_path)
@@ -122,6 +130,21 @@ class LocalConnection:
             process.stop(0.2)
             raise
         return process
+
+    def _forks(self, command: list[str]) -> bool:
+        """Whether the template can become this process."""
+        known = () if self._template is None else self._template.modules
+        return command[:2] == [sys.executable, "-m"] and len(command) == 3 and command[2] in known
+
+    def _fork(self, module: str, netns: str | None, log_path: Path) -> Child:
+        assert self._template is not None
+        with contextlib.ExitStack() as stack:
+            log = stack.enter_context(log_path.open("ab"))
+            descriptor = None
+            if netns is not None:
+                descriptor = self.open_namespace(netns)
+                stack.callback(os.close, descriptor)
+            return self._template.start(module, log.fileno(), descriptor)
 
     def read_text(self, path: Path, netns: str | None = None) -> str:
         return self.run(netns, path.read_text)

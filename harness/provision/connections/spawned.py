@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
 from harness.errors import DeadlineExceeded, HarnessError
 
@@ -36,13 +36,28 @@ def process_start_ticks(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+class Child(Protocol):
+    """What is needed of a started process: the part of subprocess.Popen that is used here."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def stdin(self) -> IO[bytes] | None: ...
+    @property
+    def stdout(self) -> IO[bytes] | None: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, number: int, /) -> None: ...
+    def kill(self) -> None: ...
+
+
 class SpawnedProcess:
     """Standard input carries one JSON object per line to the process, standard output its events back.
 
     Events are read by a thread of their own, so a slow caller never stops the process on a full pipe.
     """
 
-    def __init__(self, popen: subprocess.Popen[bytes], argv: list[str], log_path: Path) -> None:
+    def __init__(self, popen: Child, argv: list[str], log_path: Path) -> None:
         self._popen = popen
         self.argv = argv
         self.log_path = log_path
@@ -118,7 +133,7 @@ class SpawnedProcess:
                     raise HarnessError(f"{self._title()}: does not end, not even by SIGKILL") from None
                 self._popen.send_signal(action)
         self._reader.join(timeout_s)
-        return int(self._popen.returncode)
+        return self._popen.wait(0)
 
     def _read(self) -> None:
         stream = self._popen.stdout
