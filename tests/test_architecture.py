@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "harness.bench": MIDDLE | {"harness.report", "harness.profile", "harness.plan", "harness.experiment"},
     "harness.sweep": MIDDLE
     | {"harness.profile", "harness.plan", "harness.options", "harness.experiment"}
-    | {"harness.bench", "harness.calibrate", "harness.doctor.cache"},
+    | {"harness.bench", "harness.calibrate", "harness.doctor.cache", "harness.sink"},
     "harness.cli": {"harness"},
     "harness.__main__": {"harness.cli"},
     "loadgen": PROGRAM,

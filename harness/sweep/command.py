@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,8 @@ from harness.provision.facts import Facts, gather_facts
 from harness.provision.interrupt import interruptible
 from harness.record.manifest import collect_manifest
 from harness.record.sweep import read_entries
+from harness.sink.background import Recorded, delivering
+from harness.sink.target import find_target
 from harness.sweep.asked import Asked, AskedScale, asked_sweep
 from harness.sweep.engine import Session, SweepResult, runs_of
 from harness.sweep.load import load_sweep
@@ -42,6 +45,9 @@ RESULTS = Path("results")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N runs; resume for the others.")
 @click.option("--dry-run", is_flag=True, help="Print cells, runs and time needed; create nothing, need no privilege.")
 @click.option("--no-calibration", is_flag=True, help="Do not measure the links before the first run.")
+@click.option(
+    "--influx", metavar="URL", help="Send the points of each run to this InfluxDB, rather than INFLUXDB_V2_URL."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document to standard output.")
 def sweep(
     file: Path,
@@ -53,6 +59,7 @@ def sweep(
     limit: int | None,
     dry_run: bool,
     no_calibration: bool,
+    influx: str | None,
     as_json: bool,
 ) -> int:
     """Run the matrix of profiles of FILE: every cell in every mode, repeated, in random order.
@@ -67,6 +74,7 @@ def sweep(
     if resume is not None and results is not None:
         raise UsageError(f"--results {results}: --resume {resume} goes on where that sweep is; leave one of them out")
     loaded, factor = load_sweep(file, overrides), _scale(scale)
+    target = find_target(influx, ("", "", ""), os.environ)
 
     def rates(frame_sizes: Sequence[int]) -> tuple[Mapping[int, float], str]:
         from harness.sweep.machine_rate import measure_rates, read_rates
@@ -79,7 +87,7 @@ def sweep(
         tell("scale auto: measuring round trips without loss on this machine; --bench FILE takes saved figures")
         return measure_rates(frame_sizes, tell), "measured before the sweep"
 
-    with interruptible():
+    with delivering(None if dry_run else target, tell) as recorded, interruptible():
         asked = asked_sweep(loaded, factor, resume=resume, calibrated=not no_calibration, rates=rates)
         if dry_run:
             _print_plan(asked, resume, as_json)
@@ -88,7 +96,7 @@ def sweep(
         session.limit = limit
         again = _resume_command(file, session.sweep, scale, overrides)
         try:
-            result = _carry_out(session, not no_calibration, tell)
+            result = _carry_out(session, not no_calibration, tell, recorded)
         except KeyboardInterrupt:
             tell(f"interrupted; resume with: {again}")
             if as_json:
@@ -150,7 +158,9 @@ def _nothing_to_run(_cell: Cell, run: SweepRun, _runs: Path) -> Path:
     raise AssertionError(f"{run.key} was settled when the session began")
 
 
-def _carry_out(session: Session, calibrated: bool, tell: Callable[[str], None]) -> SweepResult:
+def _carry_out(
+    session: Session, calibrated: bool, tell: Callable[[str], None], recorded: Recorded | None
+) -> SweepResult:
     left = session.left()
     if not left:
         return session.carry_out()
@@ -162,7 +172,7 @@ def _carry_out(session: Session, calibrated: bool, tell: Callable[[str], None]) 
     entries, _ = read_entries(session.sweep)
     tell(f"{left} runs to be made, about {duration_text(_left_s(session, entries))}")
     with process_template() as template:
-        session.run = run_function(session.manifest.name, sys.argv, template)
+        session.run = run_function(session.manifest.name, sys.argv, template, recorded)
         return session.carry_out()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tomli_w
@@ -15,10 +15,16 @@ from harness.sweep.matrix import Cell, plan_of
 from harness.sweep.order import SweepRun
 
 
-def run_function(sweep_name: str, command_line: Sequence[str], template: Template | None = None) -> RunFunction:
+def run_function(
+    sweep_name: str,
+    command_line: Sequence[str],
+    template: Template | None = None,
+    recorded: Callable[[Path], None] | None = None,
+) -> RunFunction:
     """A RunFunction that carries runs out in this process; what it provisions goes to a log in the run's directory.
 
-    template: what the processes of the runs are forked from, which spares each most of a second of loading.
+    template: what the processes of the runs are forked from, which spares each most of a second of loading;
+    recorded: as in RunOptions.
     """
 
     def carry_out(cell: Cell, run: SweepRun, runs: Path) -> Path:
@@ -27,6 +33,7 @@ def run_function(sweep_name: str, command_line: Sequence[str], template: Templat
             results=runs,
             command_line=tuple(command_line),
             profile_text=text + tomli_w.dumps(cell.profile.document()),
+            recorded=recorded,
         )
         result = run_quietly(cell.profile, plan_of(cell, run), options, template)
         return result.path / str(result.summary["runs"][0]["folder"])
