@@ -205,7 +205,7 @@ def bench(as_json: bool, output: Path | None, quick: bool) -> int:
     from harness.provision.facts import gather_facts
 
     gather_facts().require_testbed()
-    from harness.bench import run_bench
+    from harness.bench.bench import run_bench
     from harness.doctor.cache import warm_cache
 
     figures = run_bench(output=output, json=as_json, quick=quick, prepare=warm_cache)

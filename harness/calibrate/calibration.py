@@ -15,8 +15,9 @@ from harness.calibrate.limits import faults_of, undecided
 from harness.calibrate.management import measure_round_trips, measure_transfer
 from harness.calibrate.overload import measure_rate, prepare
 from harness.calibrate.probes import make_processes, measured_latencies, send_probes
-from harness.experiment.experiment import make_topology, new_run_id
+from harness.experiment.experiment import new_run_id
 from harness.profile.model import Profile
+from harness.profile.topology import make_topology
 from harness.provision.interrupt import interruptible
 from harness.testbed import topology as names
 from harness.testbed.testbed import Testbed

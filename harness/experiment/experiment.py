@@ -23,6 +23,7 @@ from harness.experiment.verification import MODULE as VERIFY_MODULE
 from harness.options import RunOptions
 from harness.plan import Plan, PlannedRun
 from harness.profile.model import Profile
+from harness.profile.topology import make_topology
 from harness.provision.connections.local import LocalConnection
 from harness.provision.connections.template import Template
 from harness.provision.interrupt import interruptible
@@ -34,7 +35,6 @@ from harness.record.summary import ExperimentRun, ExperimentSummary, RunSummary
 from harness.report.live import LiveView
 from harness.report.show import show
 from harness.testbed.testbed import Testbed
-from harness.testbed.topology import Topology, UplinkSpec
 
 STATUS_SUFFIX = ".status"
 LOG = "experiment.log"
@@ -54,22 +54,6 @@ def new_run_id() -> str:
     """Eight characters, the first a letter: owner mark and prefix of everything created."""
     letters = string.ascii_lowercase
     return secrets.choice(letters) + "".join(secrets.choice(letters + string.digits) for _ in range(7))
-
-
-def make_topology(profile: Profile, run_id: str) -> Topology:
-    """The testbed a profile asks for."""
-    uplink = profile.uplink
-    return Topology(
-        run_id=run_id,
-        uplink=UplinkSpec(
-            rate_bps=uplink.rate_bps,
-            burst_bytes=uplink.rate_bps * uplink.burst_ns // 8_000_000_000,
-            queue_limit_bytes=uplink.queue_limit_bytes,
-            latency_ns=uplink.latency_ns,
-        ),
-        # Nothing has to delay by 0 s; a delay line would still take the management addresses off the uplink.
-        latency_backend=uplink.latency_backend if uplink.latency_ns else "none",
-    )
 
 
 def run_experiment(profile: Profile, plan: Plan, options: RunOptions) -> ExperimentResult:

@@ -10,13 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.bench.figures import BenchReport
-from harness.bench.round_trip import RoundTrips
-from harness.bench.scope import QUICK
-from harness.bench.setting import activate_source, bench_profile, bench_topology, source_spec
-from harness.bench.startup import new_secrets
 from harness.errors import UsageError
-from harness.experiment.experiment import new_run_id
-from harness.testbed.testbed import Testbed
 
 _NAME = re.compile(r"round_trips_([0-9]+)B_per_s", re.ASCII)
 MAX_FILE_BYTES = 16 << 20
@@ -47,6 +41,14 @@ def measure_rates(frame_sizes: Sequence[int], tell: Callable[[str], None]) -> di
 
     HarnessError where it cannot be built.
     """
+    # Imported here: all of it is compiled code, which reading a file needs none of.
+    from harness.bench.round_trip import RoundTrips
+    from harness.bench.scope import QUICK
+    from harness.bench.setting import activate_source, bench_profile, bench_topology, source_spec
+    from harness.bench.startup import new_secrets
+    from harness.experiment.experiment import new_run_id
+    from harness.testbed.testbed import Testbed
+
     profile = bench_profile(dataplane={"verify": False})
     testbed = Testbed(bench_topology(new_run_id()))
     with tempfile.TemporaryDirectory(prefix="slim-harness-sweep-") as scratch:

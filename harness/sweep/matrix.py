@@ -14,6 +14,7 @@ from harness.plan import Plan, PlannedRun, make_plan, profile_digest
 from harness.profile.derived import mean_frame_bytes
 from harness.profile.load import parse_profile, read_document
 from harness.profile.model import Profile
+from harness.profile.topology import make_topology
 from harness.record.sweep import SweepCell
 from harness.sweep.load import PROFILE_AXIS, SweepFile
 from harness.sweep.order import SweepRun
@@ -83,7 +84,7 @@ def scale_cells(file: SweepFile, cells: tuple[Cell, ...], factor: float) -> tupl
     mistakes: dict[str, list[str]] = {}
     for cell in cells:
         try:
-            found.append(replace(cell, profile=scaled(cell.nominal, factor)))
+            found.append(replace(cell, profile=_buildable(scaled(cell.nominal, factor), cell.title)))
         except ProfileError as error:
             for line in str(error).splitlines():
                 mistakes.setdefault(line.partition(": ")[2], []).append(f"{cell.title} (scaled by {factor:g})")
@@ -135,7 +136,16 @@ def _profile(document: Mapping[str, Any], values: Mapping[str, Any], title: str)
         migration.pop("modes", None)
         migration.pop("repetitions", None)
     merged.pop("record", None)
-    return parse_profile(merged, source=title)
+    return _buildable(parse_profile(merged, source=title), title)
+
+
+def _buildable(profile: Profile, title: str) -> Profile:
+    """The profile, of which the testbed can be built as far as can be said without building it. ProfileError."""
+    try:
+        make_topology(profile, "a0000000")
+    except ProfileError as error:
+        raise ProfileError("\n".join(f"{title}: {line}" for line in str(error).splitlines())) from error
+    return profile
 
 
 def _chosen(file: SweepFile, point: Mapping[str, Any]) -> bool:

@@ -10,12 +10,14 @@ from harness.profile.derived import mean_frame_bytes, peak_rate_bps
 from harness.profile.load import parse_profile
 from harness.profile.model import Migration, Profile
 from harness.profile.quantities import MAX_FRAME_BYTES
+from harness.testbed.topology import Topology
 from harness.units import format_rate, format_size
 
 AUTO_SHARE = 0.5
 """Share of the loss-free round trips/s of this machine the highest load may take with `--scale auto`. The other half is
 for what the bench does not have: the second instance, the state streams, tracing, and the noise of other machines."""
-LEAST_QUEUE_BYTES = 4 * MAX_FRAME_BYTES
+LEAST_QUEUE_BYTES = max(4 * MAX_FRAME_BYTES, Topology.gso_max_size_bytes + MAX_FRAME_BYTES)
+"""Four frames, and one of the superframes in which TCP hands segments to the meter, which drops what cannot wait."""
 LEAST_QUEUE_PACKETS = min(
     bound.ge
     for name in ("pkt_q_packets", "st_q_out_packets", "st_q_in_packets")
@@ -27,9 +29,9 @@ LEAST_QUEUE_PACKETS = min(
 def scaled(profile: Profile, factor: float) -> Profile:
     """The profile with every rate multiplied by `factor` (0 < factor <= 1), and every size that a rate fills or drains.
 
-    Scaled: uplink rate and queue limit (not below four frames), load rate, new flows and server packets per second,
-    filler, snapshot rate where it is given, and the capacities of pkt_q, st_q_out and st_q_in. Not scaled: times,
-    latency, frame sizes, flows and subscribers.
+    Scaled: uplink rate and queue limit (not below LEAST_QUEUE_BYTES), load rate, new flows and server packets per
+    second, filler, snapshot rate where it is given, and the capacities of pkt_q, st_q_out and st_q_in. Not scaled:
+    times, latency, frame sizes, flows and subscribers.
 
     Why the dimensionless picture stays: what decides about loss and lateness are ratios of a rate to a rate (load, and
     load with its duplicate, to the uplink) and times against times: filler / what the load leaves of the uplink, the

@@ -86,7 +86,7 @@ def test_a_bench_report_gives_the_scale(capsys, tmp_path):
     assert json.loads(capsys.readouterr().out)["sweep"]["scale"] == 0.4
 
 
-@pytest.mark.parametrize(("name", "runs"), [("smoke", 4)])
+@pytest.mark.parametrize(("name", "runs"), [("slim_small", 112), ("slim", 2 * 2 * 18 * 27), ("smoke", 4)])
 def test_the_sweeps_that_come_with_it_are_whole(capsys, name, runs):
     path = ROOT / "profiles" / "sweeps" / f"{name}.toml"
     assert invoke(["sweep", str(path), "--dry-run", "--json"]) == 0

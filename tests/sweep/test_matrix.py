@@ -52,6 +52,10 @@ def test_the_digest_leaves_modes_and_repetitions_out(sweep_file):
     [
         ('[matrix]\n"load.rat" = ["10M", "20M"]\n', ["cell load.rat=10M and 1 more: load.rat: unknown key; did"]),
         ('[set]\n"vnf.image" = "natt"\n', ["profile=smoke.toml: vnf.image: unknown image 'natt'; did you mean nat?"]),
+        (
+            '[set]\n"uplink.queue_limit" = "10kB"\n',
+            ["cell profile=smoke.toml: uplink queue limit 10000 bytes: must be"],
+        ),
         ('[set]\n"load.rate.x" = 1\n', ["load.rate.x: load.rate is a value, not a table"]),
         (
             '[matrix]\n"load.rate" = ["10M", "2G", "10Mbit"]\n',

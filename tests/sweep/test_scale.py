@@ -21,7 +21,6 @@ def test_rates_and_what_they_fill_scale_and_times_do_not():
     assert part.migration.snapshot_rate_bps == 20_000_000
     assert (part.migration.pkt_q_packets, part.migration.st_q_in_packets) == (16_384, 131_072)
     assert part.migration.st_q_out_packets == 16_384
-    assert part.uplink.queue_limit_bytes == whole.uplink.queue_limit_bytes // 4
     assert (part.load.new_flows_per_s, part.load.server_packets_per_s) == (10, 12)
     assert part.timing == whole.timing
     assert (part.uplink.latency_ns, part.uplink.burst_ns) == (whole.uplink.latency_ns, whole.uplink.burst_ns)
@@ -45,8 +44,11 @@ def test_the_dimensionless_figures_stay():
     assert figures(part) == pytest.approx(figures(whole), rel=0.01)
 
 
-def test_a_queue_holds_at_least_four_frames():
-    assert scaled(profile(load={"rate": "600M"}), 0.01).uplink.queue_limit_bytes == 4 * 1514
+def test_a_queue_holds_at_least_four_frames_and_a_superframe():
+    assert scaled(profile(load={"rate": "600M"}), 0.5).uplink.queue_limit_bytes == 32_768
+    for factor in (0.25, 0.01):
+        least = scaled(profile(load={"rate": "600M"}), factor).uplink.queue_limit_bytes
+        assert 4 * 1514 < 16_384 < least < 20_000
     short = profile(load={"rate": "600M"}, uplink={"queue_limit": "1514B"})
     assert scaled(short, 0.5).uplink.queue_limit_bytes == 1514
 

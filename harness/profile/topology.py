@@ -1,0 +1,22 @@
+"""The testbed a profile asks for. Pure."""
+
+from __future__ import annotations
+
+from harness.profile.model import Profile
+from harness.testbed.topology import Topology, UplinkSpec
+
+
+def make_topology(profile: Profile, run_id: str) -> Topology:
+    """The description of a run's testbed. ProfileError where no such testbed can be built."""
+    uplink = profile.uplink
+    return Topology(
+        run_id=run_id,
+        uplink=UplinkSpec(
+            rate_bps=uplink.rate_bps,
+            burst_bytes=uplink.rate_bps * uplink.burst_ns // 8_000_000_000,
+            queue_limit_bytes=uplink.queue_limit_bytes,
+            latency_ns=uplink.latency_ns,
+        ),
+        # Nothing has to delay by 0 s; a delay line would still take the management addresses off the uplink.
+        latency_backend=uplink.latency_backend if uplink.latency_ns else "none",
+    )
