@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from harness.dataplane.packet_socket import mac_bytes
 from harness.errors import UsageError
+from loadgen.capture_schedule import CaptureConfiguration
 from loadgen.payload import FRAME_BYTES_MIN
 from loadgen.wire import FRAME_BYTES_MAX
 from loadgen.workload import CELLS_MAX, Subscribers, Workload
@@ -91,20 +92,24 @@ class ProcessConfiguration(BaseModel):
 
 
 class GeneratorConfiguration(ProcessConfiguration):
-    """hosts: interior addresses; extra_latency_ns: added to every arrival (the last link's latency where no element of
-    the testbed delays it); drain_ns: how long to receive after the last packet was due."""
+    """hosts: interior addresses; capture: what is sent, where it is not the workload; extra_latency_ns: added to every
+    arrival (the last link's latency where no element of the testbed delays it); drain_ns: how long to receive after the
+    last packet was due."""
 
     hosts: tuple[IPv4Address, ...] = Field(min_length=1, max_length=4096)
+    capture: CaptureConfiguration | None = None
     extra_latency_ns: _Ns = 0
     drain_ns: _Ns = 2_000_000_000
 
 
 class EchoserverConfiguration(ProcessConfiguration):
     """latency_ns: of the link that ends here, where no element of the testbed delays it (0: none); answered_addresses:
-    further addresses whose ARP is answered; pool_frames: how many frames the delay line holds, at least."""
+    further addresses whose ARP is answered; captured: the load is that of a capture, whose flows `workload` counts;
+    pool_frames: how many frames the delay line holds, at least."""
 
     latency_ns: _Ns = 0
     answered_addresses: tuple[IPv4Address, ...] = Field(default=(), max_length=256)
+    captured: bool = False
     pool_frames: int = Field(default=8192, ge=64, le=1 << 18)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numba import typeof, types
 
 from harness.dataplane.jit import compiled, compiled_as
@@ -12,8 +11,10 @@ from harness.dataplane.libc import clock_ns, sleep_until_ns
 from harness.dataplane.port import send_burst
 from loadgen import status as page
 from loadgen.arp import answer_request
+from loadgen.capture_echo import ANY_PACKET, serve_captured
 from loadgen.control import START_NS, STOP
 from loadgen.delay_line import HEAD, fill, held_frames, next_due_ns, release
+from loadgen.echoserver_record import is_echo_address, record_request
 from loadgen.echoserver_state import (
     ARP_PACKETS,
     BAD_CHECKSUM,
@@ -52,10 +53,8 @@ from loadgen.transmit import send_prefix
 from loadgen.wire import (
     ETHERNET_BYTES,
     IP_DESTINATION,
-    IP_SOURCE,
     IP_TOTAL_LENGTH,
     UDP_DESTINATION,
-    UDP_SOURCE,
     get16,
     get32,
     signed,
@@ -65,41 +64,16 @@ IDLE_SLEEP_NS = 1_000_000
 
 
 @compiled
-def record_request(frame: Any, flow: int, record: Any, words: Any) -> None:
-    """Note where the flow's packets come from; a change of it after the first packet is counted."""
-    address, port = get32(frame, IP_SOURCE), get16(frame, UDP_SOURCE)
-    if record.packets[flow] == 0:
-        record.external_ip[flow] = address
-        record.external_port[flow] = port
-        record.seen[words.cursor[1]] = flow
-        words.cursor[1] += 1
-    elif record.peer[flow, 0] != address or record.peer[flow, 1] != port:
-        record.mapping_changes[flow] += 1
-        words.counters[MAPPING_CHANGES] += 1
-    record.peer[flow, 0] = address
-    record.peer[flow, 1] = port
-    record.peer[flow, 2] = get32(frame, IP_DESTINATION)
-    record.peer[flow, 3] = get16(frame, UDP_DESTINATION)
-    record.packets[flow] += np.uint64(1)
-
-
-@compiled
-def is_echo_address(address: int, echo: Any) -> bool:
-    """Whether `address` is one of `echo` (uint32[E])."""
-    found = False
-    for i in range(echo.shape[0]):
-        found |= signed(echo[i]) == address
-    return found
-
-
-@compiled
 def serve_frame(
     frame: Any, frame_words: Any, length: int, run: int, echo_port: int, identity: Any, record: Any, words: Any
 ) -> int:
     """Turn a frame into its answer in place; returns the bytes to send, or minus the counter it ends in.
 
-    An echo reply is to be counted by whether it could be sent; an answer to ARP is counted here.
+    An echo reply is to be counted by whether it could be sent; an answer to ARP is counted here. `echo_port`
+    ANY_PACKET: the load is that of a capture (loadgen.capture_echo).
     """
+    if echo_port == ANY_PACKET:
+        return serve_captured(frame, frame_words, length, run, identity, record, words)
     kind = classify(frame, frame_words, length, run)
     if kind == OURS:
         flow = get32(frame, FLOW)

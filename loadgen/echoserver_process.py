@@ -9,6 +9,7 @@ import numpy as np
 from harness.dataplane.packet_socket import read_statistics
 from harness.dataplane.scheduling import leave_dataplane_scheduling
 from loadgen import status
+from loadgen.capture_echo import ANY_PACKET
 from loadgen.configuration import EchoserverConfiguration, parse_configuration
 from loadgen.control import START_NS
 from loadgen.delay_line import HIGHEST, held_frames
@@ -55,7 +56,7 @@ def serve(reader: LineReader, first_line: bytes) -> None:
         run_echoserver(
             endpoint.sock.fileno(),
             configuration.run,
-            configuration.echo_port,
+            ANY_PACKET if configuration.captured else configuration.echo_port,
             configuration.latency_ns,
             configuration.tick_ns,
             make_identity(endpoint.mac, endpoint.gateway_mac, echo, answered),

@@ -77,12 +77,19 @@ def accept_reply(frame: Any, arrived_ns: int, plan: Any, flows: Any, record: Any
         return MISDIRECTED
     if get16(frame, IP_TOTAL_LENGTH) + ETHERNET_BYTES != signed(plan.frame_bytes[seq]):
         return MISDIRECTED
+    if record.received_ns[seq] == 0:
+        record.reply_cell[seq] = take_cell(frame, flow, record)
+    return record_reply(seq, flow, arrived_ns, plan, record, words)
+
+
+@compiled
+def record_reply(seq: int, flow: int, arrived_ns: int, plan: Any, record: Any, words: Any) -> int:
+    """Record the reply to packet `seq`, which is known to be one; returns the counter it belongs to."""
     if record.received_ns[seq] != 0:
         if record.duplicates[seq] < 65535:
             record.duplicates[seq] += 1
         return ECHO_DUPLICATES
     record.received_ns[seq] = arrived_ns
-    record.reply_cell[seq] = take_cell(frame, flow, record)
     if seq < record.reply_highest[flow]:
         record.flow_reordered[flow] += 1
     else:

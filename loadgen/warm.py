@@ -10,6 +10,7 @@ import numpy as np
 def warm() -> None:
     """Fill the cache of compiled code; some 20 s from nothing, under a second where it is warm."""
     # Importing a loop compiles it; what is called from Python besides is compiled by calling it.
+    import loadgen.capture_generator
     import loadgen.echoserver
     import loadgen.generator  # noqa: F401
     from loadgen.arp import answer_request

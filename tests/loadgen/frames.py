@@ -40,6 +40,11 @@ def udp_frame(source: tuple[str, int], destination: tuple[str, int], data: bytes
     )
 
 
+def ether(**fields: Any) -> Ether:
+    """An Ethernet header whose addresses scapy need not look for on the machine's network."""
+    return Ether(src=VNF_MAC, dst=LOADGEN_MAC, **fields)
+
+
 def in_slot(frame: bytes) -> tuple[Any, Any]:
     """The frame in memory as a pool holds it: uint8[2048] with stale bytes behind it, and the same as uint32[512]."""
     slot = np.full(2048, 0xA5, np.uint8)
