@@ -15,7 +15,8 @@ import pytest
 from harness.record.lineprotocol import format_point
 from harness.sink.background import delivering
 from harness.sink.target import Target
-from tests.system.conftest import Cli
+from tests.system.conftest import ROOT, Cli
+from tests.system.grafana import NS_PER_MS, Range, interpolated, queries
 from tests.system.influx_servers import InfluxDb1, VictoriaMetrics
 
 pytestmark = [pytest.mark.timeout(240)]
@@ -31,6 +32,8 @@ SHORT = {
     "dataplane__verify": "false",
 }
 TOKEN = "secret-of-the-test:passed-by-the-environment"
+DASHBOARDS = ROOT / "dashboards" / "grafana"
+VARIABLES = {"profile": "profile", "mode": "mode", "run": "run_id"}
 BASE_NS = 1_700_000_000_000_000_000
 
 
@@ -109,6 +112,7 @@ def test_every_point_of_an_experiment_is_stored_once(
     directory = only(cli.directories() - before)
     assert_stored_once(influxdb, directory)
     assert {row["mode"] for row in influxdb.rows("run_summary")} == {"none", "statelet"}
+    assert_every_query_answers(influxdb, directory)
 
     pushed = cli("push", directory, "--influx", influxdb.url)
     assert pushed.stdout == f"delivered 0 lines of 2 runs to {influxdb.url} (bucket harness)\n"
@@ -119,6 +123,22 @@ def test_every_point_of_an_experiment_is_stored_once(
     for path in directory.rglob("*"):
         assert path.is_dir() or TOKEN.encode() not in path.read_bytes(), path
     assert TOKEN not in done.stdout + done.stderr + pushed.stdout
+
+
+def assert_every_query_answers(server: InfluxDb1, directory: Path) -> None:
+    """Each returns rows, and no column that is nothing but null."""
+    points = points_below(directory)
+    times_ns = [point["time"] for points_of_one in points.values() for point in points_of_one]
+    shown = Range(min(times_ns) // NS_PER_MS - 1000, max(times_ns) // NS_PER_MS + 1000)
+    some = {name: sorted({str(point[tag]) for point in points["run_summary"]}) for name, tag in VARIABLES.items()}
+    for path in sorted(DASHBOARDS.glob("*.json")):
+        for query in queries(json.loads(path.read_text())):
+            for chosen in (dict.fromkeys(VARIABLES, None), some):
+                where = f"{path.name}: {query.where}"
+                series = server.query(interpolated(query, chosen, shown))
+                assert sum(len(one["values"]) for one in series) > 0, where
+                for index, column in enumerate(series[0]["columns"]):
+                    assert any(row[index] is not None for one in series for row in one["values"]), (where, column)
 
 
 def test_a_run_without_its_server_is_the_same_run_and_push_completes_it(cli: Cli, influxdb: InfluxDb1) -> None:

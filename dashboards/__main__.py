@@ -1,0 +1,7 @@
+"""Write the dashboards: python -m dashboards."""
+
+from __future__ import annotations
+
+from dashboards.registry import write
+
+write()
