@@ -15,7 +15,7 @@ import urllib3
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.rest import ApiException
 
-from harness.sink.reply import Refused, Unavailable, judged
+from harness.sink.reply import Refused, Unavailable, judged, reason_of
 from harness.sink.target import ORG_VARIABLE, Target
 
 CONNECT_S = 5.0
@@ -85,7 +85,7 @@ class InfluxServer:
     def _find_endpoint(self) -> Endpoint:
         status, text, answer = self._call("GET", "/ping", [], {}, None)
         if status == 0 or status >= 500:
-            raise Unavailable(self._without_token(text) or f"no answer to /ping (HTTP {status})")
+            raise Unavailable(reason_of(self._without_token(text)) or f"no answer to /ping (HTTP {status})")
         version = answer.get("X-Influxdb-Version")
         self._endpoint = endpoint_for(version, self._target)
         if self._endpoint.path == "/write" and self._token:

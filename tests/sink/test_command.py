@@ -116,3 +116,15 @@ def test_no_results_is_a_usage_error(tmp_path, capsys):
     assert invoke(["push", str(tmp_path), "--influx", "http://h"]) == 2
     assert invoke(["push", str(tmp_path / "nowhere"), "--influx", "http://h"]) == 2
     assert "holds no points.lp" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--influx", "http://me:hunter22@h:8086"], ["--set", "record.influxdb.url=http://me:hunter22@h:8086"]],
+)
+def test_a_run_with_a_password_in_an_address_ends_before_anything_is_written(tmp_path, capsys, arguments):
+    profile = Path(__file__).parents[2] / "profiles" / "smoke.toml"
+    assert invoke(["run", str(profile), "--results", str(tmp_path), *arguments]) == 2
+    assert "INFLUXDB_V2_TOKEN" in (error := capsys.readouterr().err)
+    assert "hunter22" not in error
+    assert list(tmp_path.iterdir()) == []

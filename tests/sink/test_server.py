@@ -103,6 +103,12 @@ def test_silence_ends_at_the_deadline(http_server):
         connect(http_server, timeouts_s=(5.0, 0.1)).write(point(1))
 
 
+def test_a_server_that_is_starting_is_unavailable_in_one_line(http_server, monkeypatch):
+    monkeypatch.setattr(http_server, "reply", lambda _: (503, {}, "starting\nup"))
+    with pytest.raises(Unavailable, match="^starting up$"):
+        connect(http_server).write(point(1))
+
+
 def test_nobody_there_is_unavailable():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
