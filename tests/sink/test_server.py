@@ -105,7 +105,7 @@ def test_silence_ends_at_the_deadline(http_server):
 
 def test_a_server_that_is_starting_is_unavailable_in_one_line(http_server, monkeypatch):
     monkeypatch.setattr(http_server, "reply", lambda _: (503, {}, "starting\nup"))
-    with pytest.raises(Unavailable, match="^starting up$"):
+    with pytest.raises(Unavailable, match=r"^starting up$"):
         connect(http_server).write(point(1))
 
 
