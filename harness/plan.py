@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import shlex
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -152,6 +153,8 @@ def _run_bytes(profile: Profile, count: int, server_packets: int) -> int:
 
 
 def _frames(profile: Profile) -> str:
+    if profile.load.workload == "capture":
+        return f"frames of {mean_frame_bytes(profile)} bytes on average"
     if profile.load.frame_sizes == "imix":
         return f"IMIX frames of {mean_frame_bytes(profile)} bytes on average"
     return f"frames of {profile.load.frame_bytes} bytes"
@@ -160,6 +163,11 @@ def _frames(profile: Profile) -> str:
 def _workload(profile: Profile) -> str:
     load = profile.load
     text: str = load.workload
+    if load.workload == "capture":
+        pace = "at load.rate" if load.capture.pace == "rate" else f"at {load.capture.speed:g} times its own pace"
+        return f"{load.capture.flows:,} flows of {load.capture.path}, {pace}"
+    if load.workload == "command":
+        return f"{shlex.join(load.command.client)} (no measured load; load.rate is what it is expected to need)"
     if load.workload == "subscribers":
         mean = format_time(load.subscribers.handover_mean_ns)
         text += f" in {load.subscribers.cells} cells, a handover of each every {mean} on average"

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.plan import PlannedRun
+from harness.profile.capture import capture_configuration
 from harness.profile.derived import frame_mix, load_duration_ns, mean_frame_bytes, requests_per_s
 from harness.profile.images import known_images
 from harness.profile.model import Profile
+from harness.profile.quantities import MIN_FRAME_BYTES
 from harness.testbed import topology as names
 from harness.testbed.testbed import ProcessSpec, Testbed
 
@@ -50,11 +52,12 @@ def trace_path(folder: Path, instance: str) -> Path:
 def _workload(profile: Profile, run: PlannedRun) -> dict[str, Any]:
     load = profile.load
     mix = frame_mix(profile)
+    captured = load.workload == "capture"
     workload = {
-        "rate_pps": requests_per_s(profile),
+        "rate_pps": max(1, requests_per_s(profile)),
         "duration_ns": load_duration_ns(profile),
-        "flows": load.flows,
-        "frame_bytes": mean_frame_bytes(profile),
+        "flows": load.capture.flows if captured else load.flows,
+        "frame_bytes": max(MIN_FRAME_BYTES, mean_frame_bytes(profile)),
         "frame_mix": mix if len(mix) > 1 else (),
         "new_flows_per_s": load.new_flows_per_s,
         "new_flow_packets": load.new_flow_packets,
@@ -103,6 +106,9 @@ def load_specs(profile: Profile, testbed: Testbed, run: PlannedRun, folder: Path
         "hosts": [f"10.1.1.{i + 1}" for i in range(profile.load.hosts)],
         "extra_latency_ns": latency_ns,
     }
+    if profile.load.workload == "capture":
+        loadgen["capture"] = capture_configuration(profile)
+        echoserver["captured"] = True
     return [
         _spec(names.ECHOSERVER, names.ECHOSERVER, LOAD_MODULES[0], echoserver, log),
         _spec(names.LOADGEN, names.LOADGEN, LOAD_MODULES[1], loadgen, log),

@@ -100,6 +100,7 @@ def summarise(
         generator=_generator(loadgen, echoserver),
         calibration=calibration,
         host=_host(host),
+        capture=loadgen.get("capture"),
     )
     return summary, packets
 

@@ -60,12 +60,14 @@ def mappings_unchanged(records: PacketRecords) -> Invariant:
 
 
 def mappings_unique(records: PacketRecords) -> Invariant:
-    """No two flows appear to the echoserver under the same external address and port."""
+    """No two flows of one protocol appear to the echoserver under the same external address and port."""
     name = "external mappings unique"
     seen = np.flatnonzero(records.flow_packets > 0)
     if seen.size == 0:
         return Invariant(name, "unknown", "the echoserver saw no flow")
     address = records.flow_external_ip[seen].astype(np.int64) << 16 | records.flow_external_port[seen]
+    if records.flow_protocol is not None:
+        address |= records.flow_protocol[seen].astype(np.int64) << 48
     order = np.argsort(address, kind="stable")
     shared = np.flatnonzero(np.diff(address[order]) == 0)
     if shared.size:

@@ -58,6 +58,7 @@ _ECHOSERVER: dict[str, tuple[str, str]] = {
     "server_intended_ns": ("int64", "M"),
     "server_flow": ("uint32", "M"),
 }
+_PROTOCOLS: dict[str, tuple[str, str]] = {"flow_protocol": ("uint8", "F")}
 _CELLS: dict[str, tuple[str, str]] = {
     "cell": ("uint16", "N"),
     "announced": ("bool", "N"),
@@ -94,10 +95,15 @@ class PacketRecords:
     server_flow: npt.NDArray[np.uint32]
     cells: CellRecords | None = None
     handover_grace_ns: int = HANDOVER_GRACE_NS
+    flow_protocol: npt.NDArray[np.uint8] | None = None
+    """IPv4 protocol of each flow where they differ; all UDP where it is None."""
 
     def __post_init__(self) -> None:
         sizes: dict[str, tuple[int, str]] = {}
-        for name, (dtype, axis) in {**_LOADGEN, **_ECHOSERVER, **(_CELLS if self.cells else {})}.items():
+        expected = {**_LOADGEN, **_ECHOSERVER, **(_CELLS if self.cells else {})}
+        if self.flow_protocol is not None:
+            expected |= _PROTOCOLS
+        for name, (dtype, axis) in expected.items():
             array = getattr(self.cells if name in _CELLS else self, name)
             if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype != np.dtype(dtype):
                 got = f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
@@ -188,24 +194,25 @@ def load_packet_records(loadgen: Path, echoserver: Path, handover_grace_ns: int 
 
     Where cells were recorded, packets in a wrong cell are lost, with a grace of `handover_grace_ns`.
     """
-    arrays = {**_read(loadgen, _LOADGEN, _CELLS), **_read(echoserver, _ECHOSERVER)}
+    arrays = {**_read(loadgen, _LOADGEN, (_CELLS, _PROTOCOLS)), **_read(echoserver, _ECHOSERVER)}
     of_cells = {name: arrays.pop(name) for name in _CELLS if name in arrays}
     cells = CellRecords(**of_cells) if of_cells else None
     return PacketRecords(**arrays, cells=cells, handover_grace_ns=handover_grace_ns)
 
 
 def _read(
-    path: Path, expected: dict[str, tuple[str, str]], together: dict[str, tuple[str, str]] | None = None
+    path: Path, expected: dict[str, tuple[str, str]], optional: tuple[dict[str, tuple[str, str]], ...] = ()
 ) -> dict[str, Any]:
-    """The arrays by name; those of `together` are all there or none is."""
+    """The arrays by name; those of each group of `optional` are all there or none is."""
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
         if unpacked > MAX_UNPACKED_BYTES:
             raise RunFailed(f"{path}: {unpacked} bytes unpacked, more than the {MAX_UNPACKED_BYTES} a run may hold")
         with np.load(path, allow_pickle=False) as data:
-            if together and any(name in data.files for name in together):
-                expected = {**expected, **together}
+            for group in optional:
+                if any(name in data.files for name in group):
+                    expected = {**expected, **group}
             missing = [name for name in expected if name not in data.files]
             if missing:
                 raise RunFailed(f"{path}: no array {missing[0]!r}; was it written by another version?")

@@ -16,7 +16,9 @@ def load_duration_ns(profile: Profile) -> int:
 
 
 def frame_mix(profile: Profile) -> tuple[tuple[int, int], ...]:
-    """(frame size in bytes, share) of every size the load sends."""
+    """(frame size in bytes, share) of every size the load sends; of a capture, its mean size."""
+    if profile.load.workload == "capture" and profile.load.capture.mean_frame_bytes:
+        return ((profile.load.capture.mean_frame_bytes, 1),)
     return IMIX if profile.load.frame_sizes == "imix" else ((profile.load.frame_bytes, 1),)
 
 

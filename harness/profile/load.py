@@ -13,13 +13,14 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from harness.errors import ProfileError
+from harness.errors import ProfileError, UsageError
+from harness.profile.capture import with_capture
 from harness.profile.checks import Problem, problems, suggestion, unknown_names
 from harness.profile.images import describe, known_images
 from harness.profile.model import Profile
 from harness.profile.parameters import parameter_problems
 from harness.profile.table import Table
-from harness.profile.workload_checks import workload_problems
+from harness.profile.workload_checks import own_problems, workload_problems
 
 MAX_FILE_BYTES = 2**20
 _SHOWN_CHARACTERS = 60
@@ -66,7 +67,8 @@ def parse_profile(
         image, modes = _raw(document, "vnf", "image"), _raw(document, "migration", "modes")
         found += unknown_names(image, modes, names)
     else:
-        found = list(problems(profile, names))
+        profile, found = _with_workload(profile)
+        found += problems(profile, names)
         folder = known.get(profile.vnf.image)
         if folder is not None:
             description = describe(folder)
@@ -76,6 +78,22 @@ def parse_profile(
         if not found:
             return profile
     raise ProfileError("\n".join(_line(problem, source, from_command_line) for problem in found))
+
+
+def _with_workload(profile: Profile) -> tuple[Profile, list[Problem]]:
+    """The profile with what its workload makes of the other keys of [load], and what is wrong with the workload."""
+    found = list(own_problems(profile))
+    if found:
+        return profile, found
+    if profile.load.workload == "capture":
+        try:
+            return with_capture(profile), []
+        except UsageError as error:
+            return profile, [Problem("load.capture.path", str(error))]
+    if profile.load.workload == "command":
+        nothing_beside = {"new_flows_per_s": 0, "server_packets_per_s": 0}
+        return profile.model_copy(update={"load": profile.load.model_copy(update=nothing_beside)}), []
+    return profile, []
 
 
 def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[str]:

@@ -15,15 +15,38 @@ HANDOVERS_MAX = 1 << 24
 CELLS = "cells"
 """An image with a parameter of this name is a gateway of subscribers: it reads and writes the cell tag."""
 MAX_SUBSCRIBERS = "max_subscribers"
-_AVAILABLE = ("sockets", "subscribers")
+
+
+def own_problems(profile: Profile) -> Iterator[Problem]:
+    """What of the keys of the workload itself is wrong, whatever the image."""
+    load, timing = profile.load, profile.timing
+    if load.workload == "capture":
+        if not load.capture.path:
+            yield Problem("load.capture.path", "names no file; give the path of a pcap or pcapng file")
+        if load.capture.pace == "rate" and load.capture.speed != 1:
+            yield Problem("load.capture.speed", "is for the pace 'capture' only; with 'rate', load.rate is the pace")
+        for name, plain in (("arrivals", "constant"), ("frame_sizes", "fixed")):
+            if getattr(load, name) != plain:
+                yield Problem(f"load.{name}", f"a capture has its own; leave it at {plain!r}")
+    if load.workload == "command":
+        for name in ("client", "server"):
+            words = getattr(load.command, name)
+            if any("\0" in word for word in words) or (words and not words[0].strip()):
+                yield Problem(f"load.command.{name}", "is no command: a name of a program comes first, without NUL")
+        if not load.command.client:
+            yield Problem("load.command.client", 'names no program; give a list such as ["curl", "http://{server}/"]')
+        begins_ns = timing.warm_up_ns + timing.migrate_at_ns
+        if load.command.deadline_ns <= begins_ns:
+            yield Problem(
+                "load.command.deadline",
+                f"{format_time(load.command.deadline_ns)} is over before the migration, {format_time(begins_ns)} after "
+                "the client's start (timing.warm_up + timing.migrate_at)",
+            )
 
 
 def workload_problems(profile: Profile, description: Mapping[str, Any]) -> Iterator[Problem]:
     """What of the profile's workload the image whose image.toml is `description` cannot serve."""
     load, image = profile.load, profile.vnf.image
-    if load.workload not in _AVAILABLE:
-        yield Problem("load.workload", f"{load.workload!r} is not available in this version")
-        return
     declared = description.get("parameters", {})
     if load.workload != "subscribers":
         if CELLS in declared:

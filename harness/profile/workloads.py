@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from harness.profile.quantities import FrameSize, OfferedLoad, PositiveTime, Time
+from harness.profile.quantities import FrameSize, OfferedLoad, PositiveTime, Size, Time
 from harness.profile.table import Table
 from harness.units import parse_load, parse_time
 
@@ -39,6 +39,63 @@ class Subscribers(Table):
     repeat_until_confirmed: bool = Field(
         default=False,
         description="Announce in every packet until a reply carries the new cell, instead of once.",
+    )
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+"""A program and its arguments."""
+
+
+class Capture(Table):
+    """[load.capture], for the workload "capture": packets of the initiators of a file's UDP and TCP flows over IPv4.
+
+    The echoserver answers in the place of the responders. load.hosts and load.echo_addresses say over how many
+    addresses those of the file are spread; load.seed changes nothing.
+    """
+
+    path: str = Field(
+        default="", description="A pcap or pcapng file, absolute or relative to where the program is started."
+    )
+    pace: Literal["rate", "capture"] = Field(
+        default="rate",
+        description="'rate': the file's times are stretched alike until the load is load.rate. 'capture': its own "
+        "times; load.rate is then what comes of them.",
+    )
+    speed: float = Field(
+        default=1.0,
+        gt=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description="How much faster than captured, with 'capture'.",
+    )
+    mean_frame_bytes: Size = Field(
+        default=0, alias="mean_frame", description="Found in the file: mean size of the frames sent. Leave it out."
+    )
+    flows: int = Field(default=0, ge=0, description="Found in the file: flows of the whole load. Leave it out.")
+
+
+class Command(Table):
+    """[load.command], for the workload "command": a program behind the VNF, and one it talks to through the VNF.
+
+    In every word {server} and {client} stand for their addresses. load.rate is what they are expected to need (of the
+    uplink, where 'auto' paces the snapshot by it).
+    """
+
+    client: Words = Field(
+        default=(), description="Started on the interior side; the run ends with it, and its exit status must be 0."
+    )
+    server: Words = Field(default=(), description="Started before it on the exterior side; none where it is empty.")
+    ready_within_ns: PositiveTime = Field(
+        default=parse_time("5s"),
+        alias="ready_within",
+        description="The server opens a TCP or UDP port within this time.",
+    )
+    deadline_ns: PositiveTime = Field(
+        default=parse_time("60s"), alias="deadline", description="The client ends within this time."
     )
 
 
@@ -94,3 +151,5 @@ class Load(Table):
     )
     seed: int = Field(default=1, ge=0, lt=2**32, description="Seed of everything random in the load.")
     subscribers: Subscribers = Field(default_factory=Subscribers)
+    capture: Capture = Field(default_factory=Capture)
+    command: Command = Field(default_factory=Command)

@@ -144,6 +144,47 @@ class MigrationSummary(_Part):
     downtime_ns: Count | None = None
 
 
+class CaptureSummary(_Part):
+    """What was sent of a capture file, and what was not. Every packet sent is in the records; those without room for a
+    number of ours (`unnumbered`: below 32 bytes of payload) are told apart by their IPv4 identification.
+
+    read_frames: of the file; response_packets: responder -> initiator, which the echoserver answers in their place;
+    skipped_frames: by reason; cut_packets: sent, but longer in the file than a frame may be; opened_flows: TCP
+    connections captured from their middle, given a SYN; repetitions: how often the load began the file.
+    """
+
+    path: str
+    packets: Count
+    bytes: Count
+    flows: Count
+    hosts: Count
+    repetitions: Count
+    read_frames: Count
+    response_packets: Count
+    skipped_frames: dict[str, Count] = Field(default_factory=dict)
+    cut_packets: Count
+    opened_flows: Count
+    unnumbered_packets: Count
+    unnumbered_sent_packets: Count
+    unnumbered_returned_packets: Count
+
+
+class CommandSummary(_Part):
+    """The programs of the workload "command". exit_status: negative for a signal, null where it was ended at its
+    deadline or when the run broke off; output_bytes: all it wrote, of which the log may keep less. Times are
+    CLOCK_MONOTONIC. server: the same of the server, null without one.
+    """
+
+    argv: tuple[str, ...]
+    exit_status: int | None
+    started_ns: int
+    duration_ns: Count
+    timed_out: bool = False
+    output_bytes: Count = 0
+    log: str
+    server: CommandSummary | None = None
+
+
 class ProcessSummary(_Part):
     """A process over the run, as fractions of wall time."""
 
@@ -199,6 +240,8 @@ class RunSummary(_Part):
     generator: GeneratorSummary = GeneratorSummary()
     calibration: CalibrationSummary = CalibrationSummary()
     host: HostSummary | None = None
+    capture: CaptureSummary | None = None
+    command: CommandSummary | None = None
 
 
 class ExperimentRun(_Part):

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from harness.measure.statistics import Estimate, estimate
 from harness.record.points import deepest_pkt_q
-from harness.record.summary import RunSummary, TrafficSummary
+from harness.record.summary import CaptureSummary, RunSummary, TrafficSummary
 
 MISSING = "-"
 MODE_ORDER = ("none", "statelet", "duplication")
@@ -67,6 +67,29 @@ QUANTITIES: tuple[Quantity, ...] = (
 )
 
 
+def _command_status(run: RunSummary) -> int | None:
+    return None if run.command is None else run.command.exit_status
+
+
+def _command_duration_ns(run: RunSummary) -> int | None:
+    return None if run.command is None else run.command.duration_ns
+
+
+def _capture(read: Callable[[CaptureSummary], Number]) -> Callable[[RunSummary], Number]:
+    return lambda run: None if run.capture is None else read(run.capture)
+
+
+OF_WORKLOADS: tuple[Quantity, ...] = (
+    Quantity("client: exit status", _command_status),
+    Quantity("client: duration [s]", _command_duration_ns, 1e9, 3),
+    Quantity("capture: sent without a number of ours [packets]", _capture(lambda c: c.unnumbered_sent_packets)),
+    Quantity("capture: of these returned [packets]", _capture(lambda c: c.unnumbered_returned_packets)),
+    Quantity("capture: responses in the file, not sent [packets]", _capture(lambda c: c.response_packets)),
+    Quantity("capture: otherwise not sent [frames]", _capture(lambda c: sum(c.skipped_frames.values()))),
+)
+"""Shown where a run has them."""
+
+
 def _downtime_ns(run: RunSummary) -> int | None:
     if run.migration.downtime_ns is not None:
         return run.migration.downtime_ns
@@ -100,6 +123,9 @@ def comparison_rows(runs: Sequence[RunSummary]) -> list[tuple[str, list[str]]]:
     rows = [("runs", [str(len(group)) for group in groups]), ("validity", [_validity(group) for group in groups])]
     rows += [("migration", [_tally([run.migration.outcome for run in group]) for group in groups])]
     rows += [(quantity.title, [cell(quantity, group) for group in groups]) for quantity in QUANTITIES]
+    for quantity in OF_WORKLOADS:
+        if any(quantity.read(run) is not None for run in runs):
+            rows.append((quantity.title, [cell(quantity, group) for group in groups]))
     for name in _ledger_rows_in_use(runs):
         quantity = Quantity(f"ledger, whole run: {name.replace('_', ' ')}", partial(ledger_packets, name=name))
         rows.append((quantity.title, [cell(quantity, group) for group in groups]))

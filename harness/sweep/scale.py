@@ -55,6 +55,8 @@ def scaled(profile: Profile, factor: float) -> Profile:
     document["load"]["rate"] = format_rate(_times(profile.load.rate_bps, factor))
     for key in ("new_flows_per_s", "server_packets_per_s"):
         document["load"][key] = _times(document["load"][key], factor)
+    if profile.load.workload == "capture" and profile.load.capture.pace == "capture":
+        document["load"]["capture"]["speed"] *= factor  # the rate of such a load is that of its file
     document["migration"]["filler"] = format_size(_times(migration.filler_bytes, factor))
     if isinstance(migration.snapshot_rate_bps, int):
         document["migration"]["snapshot_rate"] = format_rate(_times(migration.snapshot_rate_bps, factor))
