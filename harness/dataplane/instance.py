@@ -156,12 +156,14 @@ class Instance:
         self._read_kernel_statistics()
 
     def close(self) -> None:
-        """Stop, and close the sockets."""
+        """Stop, and close the sockets. Doing it twice is no error; every operation after it is one."""
         self.stop()
         for sock in self._sockets:
             sock.close()
-        with contextlib.suppress(OSError):
-            os.close(self._wake_fd)
+        with self._operations:  # the number may be another file's as soon as it is closed
+            wake_fd, self._wake_fd = self._wake_fd, -1
+            if wake_fd >= 0:
+                os.close(wake_fd)
 
     def _keep_records(self, file: BinaryIO | None) -> None:
         """Beside the engine: write the trace away, and bring the kernel's counters to the status page."""
@@ -181,6 +183,8 @@ class Instance:
     def _operate(self, operation: int, argument: int = 0) -> int:
         control = self._engine.control
         with self._operations:
+            if self._wake_fd < 0:
+                raise HarnessError(f"engine of {self.image_name}: closed")
             control[es.OPERATION_AT] = operation
             control[es.ARGUMENT_AT] = argument
             control[es.REQUEST_AT] += 1

@@ -98,6 +98,7 @@ def _serve(
     stopping.wait()
     server.close()
     control.join()
+    handler.close()
 
 
 def _watch_stdin(stdin: FileIO, stopping: threading.Event) -> None:

@@ -98,6 +98,12 @@ class RequestHandler:
         if session is not None and not session.ended.is_set():
             session.break_off("the control connection was lost")
 
+    def close(self) -> None:
+        """Give up a migration under way and wait until its session works on the instance no more."""
+        self.controller_lost()
+        if self._session is not None:
+            self._session.ended.wait(ABORT_DEADLINE_NS / 1e9)
+
     def _journal(self, event: PhaseEvent) -> None:
         self._notify(
             PhaseChanged(

@@ -111,6 +111,7 @@ class Node:
         self.server.close()
         self._thread.join(DEADLINE_S)
         wait_until(lambda: not self._thread.is_alive(), "control server ends")
+        self.handler.close()
         self.instance.close()
         for sock in self.outside:
             sock.close()
@@ -159,6 +160,7 @@ class Traffic:
     def __init__(self, fabric: FakeFabric) -> None:
         self._fabric = fabric
         self._end = threading.Event()
+        self._abandoned = threading.Event()
         self.sent = [0, 0]
         self.left: list[list[int]] = [[], []]
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -174,9 +176,11 @@ class Traffic:
 
     def stop(self) -> None:
         """Stop without waiting for what is under way."""
+        self._abandoned.set()
         self._end.set()
-        self.sent = [len(numbers) for numbers in self.left]
         self._thread.join(DEADLINE_S)
+        assert not self._thread.is_alive(), "traffic goes on after its end"
+        self.sent = [len(numbers) for numbers in self.left]
 
     def expected_flows(self) -> dict[int, tuple[int, int]]:
         counts: dict[int, list[int]] = {}
@@ -187,7 +191,7 @@ class Traffic:
 
     def _run(self) -> None:
         outside = {sock: port for node in self._fabric.nodes.values() for port, sock in enumerate(node.outside)}
-        while True:
+        while not self._abandoned.is_set():
             for port in (0, 1):
                 room = self.sent[port] - len(self.left[port]) < WINDOW_PACKETS
                 if room and not self._end.is_set():
