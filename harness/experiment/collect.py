@@ -148,8 +148,14 @@ def counter_pairs(
             CounterPair(f"{node} sent", _accepted(after.fabric, node) - _accepted(before.fabric, node), sent),
             CounterPair(f"{node} received", arrived, received),
         ]
+    return pairs + instance_pairs(before, after)
+
+
+def instance_pairs(before: Reading, after: Reading) -> list[CounterPair]:
+    """The same of the instances; none without an element in the kernel's own way, as no process of ours counts that."""
+    pairs: list[CounterPair] = []
     if after.element is None or before.element is None:
-        return pairs  # the kernel's own traffic on the uplink is not counted by any process of ours
+        return pairs
     for index, node in enumerate(names.INSTANCES):
         if node not in after.instances:
             continue

@@ -15,6 +15,8 @@ from typing import Any
 from rich.console import Console
 
 from harness.errors import HarnessError
+from harness.experiment.command import CommandRun, require_programs
+from harness.experiment.command_summary import summarise_command
 from harness.experiment.points import run_points, series_of, summary_point
 from harness.experiment.processes import INSTANCE_MODULE, LOAD_MODULES
 from harness.experiment.run import Run, RunRecord
@@ -111,11 +113,13 @@ class _Experiment:
 
     def check(self) -> ExperimentResult:
         """Only observe what provisioning would change."""
+        require_programs(self._profile)
         recap = self._testbed.provision(check=True)
         return ExperimentResult(0, self._options.results, {"recap": recap})
 
     def carry_out(self) -> ExperimentResult:
         """From the experiment's directory to its summary."""
+        require_programs(self._profile)
         directory = self._prepare()
         if not self._to_file:
             return self._carry_out(directory)
@@ -176,7 +180,8 @@ class _Experiment:
                 self._testbed.provision()
                 self._standing = True
             with LiveView(title, self._console) as view:
-                record = Run(self._profile, self._testbed, run, folder, view.update, self._template).carry_out()
+                kind = CommandRun if self._profile.load.workload == "command" else Run
+                record = kind(self._profile, self._testbed, run, folder, view.update, self._template).carry_out()
             with closing(record):
                 summary = self._summarise(folder, record)
         except HarnessError as error:
@@ -216,13 +221,16 @@ class _Experiment:
         return f"{self._id}-{run.number + 1:02d}"
 
     def _summarise(self, folder: Folder, record: RunRecord) -> RunSummary:
-        summary, packets = summarise(
-            self._profile, self._plan, record, folder, self._run_id(record.run), self._testbed.backend
-        )
-        series = series_of(self._profile, record, packets)
+        known = (self._profile, self._plan, record, folder, self._run_id(record.run), self._testbed.backend)
+        series = None
+        if record.command is not None:
+            summary = summarise_command(*known)
+        else:
+            summary, packets = summarise(*known)
+            series = series_of(self._profile, record, packets)
+            folder.write_arrays(SERIES, {name: value for name, value in vars(series).items() if name != "interval_ns"})
         shift_ns = time.time_ns() - time.monotonic_ns()
         folder.append_points(run_points(summary, record, series, read_events(folder.path / EVENTS), shift_ns))
-        folder.write_arrays(SERIES, {name: value for name, value in vars(series).items() if name != "interval_ns"})
         if record.outcome is not None:
             folder.write_json("migration.json", record.outcome)
         for path in folder.path.iterdir():

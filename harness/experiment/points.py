@@ -26,16 +26,22 @@ def series_of(profile: Profile, record: RunRecord, packets: PacketRecords) -> Tr
 
 
 def run_points(
-    summary: RunSummary, record: RunRecord, series: TrafficSeries, events: list[Event], wall_minus_monotonic_ns: int
+    summary: RunSummary,
+    record: RunRecord,
+    series: TrafficSeries | None,
+    events: list[Event],
+    wall_minus_monotonic_ns: int,
 ) -> list[str]:
-    """All lines of one run; timestamps are UTC ns."""
+    """All lines of one run; timestamps are UTC ns. series: None where no load of ours was sent."""
     tags = {"run_id": summary.run_id, "profile": summary.profile, "mode": summary.mode}
 
     def wall(monotonic_ns: int) -> int:
         return monotonic_ns + wall_minus_monotonic_ns
 
     lines = [summary_point(summary, record.started_wall_ns)]
-    lines += format_columns("traffic", tags, traffic_columns(series), [wall(at) for at in series.start_ns.tolist()])
+    if series is not None:
+        times_ns = [wall(at) for at in series.start_ns.tolist()]
+        lines += format_columns("traffic", tags, traffic_columns(series), times_ns)
     for event in events:
         fields = {"text": event.text, "duration_ns": event.duration_ns}
         lines.append(format_point("event", {**tags, "phase": event.phase}, fields, event.wall_ns))

@@ -35,9 +35,10 @@ from harness.profile.model import Profile
 from harness.provision.connections.template import Template
 from harness.record.events import EventLog
 from harness.record.rundir import LOGS, Folder
+from harness.record.summary import CommandSummary
 from harness.report.live import LiveSample
 from harness.testbed import topology as names
-from harness.testbed.testbed import Launched, StartedProcess, Testbed
+from harness.testbed.testbed import Launched, ProcessSpec, StartedProcess, Testbed
 
 LEAD_NS = 1_000_000_000
 """From the start command to the first packet: time for both processes to read it, also on a machine that is busy with
@@ -64,6 +65,10 @@ class RunRecord:
     doubts: list[str] = field(default_factory=list)
     state_records: int | None = None
     table_seed: int = field(default=0, repr=False)
+    command: CommandSummary | None = None
+    """What the client came to, where the workload is a command; there are no packets of a load then."""
+    is_quiet: bool = True
+    """Whether nothing was under way any more at the last reading."""
     reference: Reference | None = None
     """Started when the traffic had ended, where the profile verifies; `close` releases it."""
 
@@ -129,13 +134,17 @@ class Run:
         instances = self._testbed.launch(
             instance_specs(self._profile, self._testbed, folder, log, self._secrets, self._instances)
         )
-        load = self._testbed.launch(load_specs(self._profile, self._testbed, self._run, folder, log))
+        load = self._testbed.launch(self._load_specs(folder, log))
         self._ready(instances)
         ports = {node: int(self._processes[node].ready["control_port"]) for node in self._instances}
         self._controls = Controls.open(self._testbed, ports, self._secrets.key)
         self._controls.activate(names.SOURCE)
         self._ready(load)
         self._record.pages = watch_instances(folder, self._instances)
+
+    def _load_specs(self, folder: Path, log: Path) -> list[ProcessSpec]:
+        """The processes at both ends of the VNF."""
+        return load_specs(self._profile, self._testbed, self._run, folder, log)
 
     def _ready(self, launched: list[Launched]) -> None:
         for started in self._testbed.wait_ready(launched):
@@ -210,10 +219,13 @@ class Run:
     def _wait_until(self, moment_ns: int) -> None:
         """Sleep until CLOCK_MONOTONIC reaches `moment_ns`, watching that no process of the run ends meanwhile."""
         while (left_ns := moment_ns - time.monotonic_ns()) > 0:
-            for title, started in self._processes.items():
-                if (status := started.process.returncode) is not None:
-                    raise HarnessError(f"{title} ended during the run (exit status {status}); see {LOGS}/{title}.log")
+            self._look_after_processes()
             time.sleep(min(left_ns / 1e9, 0.2))
+
+    def _look_after_processes(self) -> None:
+        for title, started in self._processes.items():
+            if (status := started.process.returncode) is not None:
+                raise HarnessError(f"{title} ended during the run (exit status {status}); see {LOGS}/{title}.log")
 
     # -- end --------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import mmap
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,10 +62,11 @@ def port_word(page: np.ndarray, port: int, word: int) -> int:
 
 @dataclass(frozen=True)
 class Watched:
-    """Where to look: status pages of the instances and the load generator, words of the latter by name."""
+    """Where to look: status pages of the instances and the load generator (None: there is none), words of the latter by
+    name."""
 
     instances: Mapping[str, np.ndarray]
-    loadgen: np.ndarray
+    loadgen: np.ndarray | None
     loadgen_words: Mapping[str, int]
     pids: Mapping[str, int]
     fabric: Fabric
@@ -126,28 +127,31 @@ class Sampler:
         self._show(self._live(now_ns))
 
     def _live(self, now_ns: int) -> LiveSample:
-        words = self._watched.loadgen_words
-
-        def word(name: str) -> int:
-            return int(self._watched.loadgen[words[name]])
-
-        begun = word("slot_index") >= 0
-        received = word("slot_received_packets")
-        scale = self._watched.frame_bits_both_ways / SLOT_S
         deepest = max(
             (port_word(page, port, es.PKT_Q_DEPTH) for page in self._watched.instances.values() for port in (0, 1)),
             default=0,
         )
-        return LiveSample(
-            phase=self.phase,
-            elapsed_ns=now_ns - self._origin_ns,
+        sample = LiveSample(phase=self.phase, elapsed_ns=now_ns - self._origin_ns, pkt_q_packets=deepest)
+        page = self._watched.loadgen
+        return sample if page is None else self._with_load(sample, page)
+
+    def _with_load(self, sample: LiveSample, page: np.ndarray) -> LiveSample:
+        words = self._watched.loadgen_words
+
+        def word(name: str) -> int:
+            return int(page[words[name]])
+
+        begun = word("slot_index") >= 0
+        received = word("slot_received_packets")
+        scale = self._watched.frame_bits_both_ways / SLOT_S
+        return replace(
+            sample,
             offered_bps=word("slot_sent_packets") * scale if begun else None,
             received_bps=received * scale if begun else None,
             intended_packets=word("due_packets"),
             lost_packets=word("lost_packets_estimate"),
             rtt_mean_ns=word("slot_rtt_sum_ns") // received if begun and received else None,
             rtt_max_ns=word("slot_rtt_max_ns") if begun and received else None,
-            pkt_q_packets=deepest,
         )
 
 

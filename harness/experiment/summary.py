@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -16,9 +16,9 @@ from harness.experiment.run import RunRecord
 from harness.experiment.sampling import port_word
 from harness.experiment.verification import compare_with_reference
 from harness.measure.host import HostLoad, load_between
-from harness.measure.invariants import Invariant, check_invariants
+from harness.measure.invariants import Invariant, StateletCounters, check_invariants
 from harness.measure.ledger import Ledger, attribute
-from harness.measure.metrics import TrafficMetrics, Window, longest_gap, traffic_metrics
+from harness.measure.metrics import Window, longest_gap, traffic_metrics
 from harness.measure.packets import PacketRecords, load_packet_records
 from harness.measure.validity import RunConditions, decide_validity
 from harness.migration.outcome import MigrationOutcome
@@ -96,10 +96,10 @@ def summarise(
         total=TrafficSummary.model_validate(asdict(total)),
         ledger=LedgerSummary.model_validate(ledger),
         invariants=tuple(InvariantSummary.model_validate(invariant) for invariant in invariants),
-        migration=_migration(record, packets, measured),
+        migration=migration_part(record, _downtime_ns(record.outcome, packets)),
         generator=_generator(loadgen, echoserver),
         calibration=calibration,
-        host=_host(host),
+        host=host_part(host),
         capture=loadgen.get("capture"),
     )
     return summary, packets
@@ -116,6 +116,32 @@ def _invariants(
 ) -> list[Invariant]:
     assert record.before is not None
     assert record.after is not None
+    evidence = gather_evidence(profile, record, folder)
+    return check_invariants(
+        packets,
+        ledger,
+        evidence.comparison,
+        counter_pairs(record.before, record.after, loadgen, echoserver),
+        migrated=evidence.migrated,
+        statelets=evidence.statelets,
+        destination_sent_before_activation_packets=evidence.before_activation_packets,
+        source_sent_after_drain_packets=evidence.after_drain_packets,
+    )
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a run left for its promises, whatever was sent."""
+
+    comparison: Mapping[str, Any]
+    migrated: bool
+    statelets: StateletCounters | None
+    before_activation_packets: int | None
+    after_drain_packets: int
+
+
+def gather_evidence(profile: Profile, record: RunRecord, folder: Folder) -> Evidence:
+    """Compare the state with the reference's and read the counters of the instances."""
     outcome = record.outcome
     completed = outcome is not None and outcome.outcome != "aborted"
     owners = names.INSTANCES if completed else (names.SOURCE,)
@@ -132,21 +158,17 @@ def _invariants(
     if comparison is None:
         comparison = {"equal": None, "difference": "dataplane.verify is off"}
     source, destination = record.pages[names.SOURCE], record.pages.get(names.DESTINATION)
-    announced = int(source[es.STATELETS_AT])
     before_activation = None
     if destination is not None:
         activated_ns, first_ns = int(destination[es.ACTIVATED_NS_AT]), int(destination[es.FIRST_FORWARDED_NS_AT])
         before_activation = int(first_ns != 0 and (activated_ns == 0 or first_ns < activated_ns))
-    after_drain = sum(port_word(source, port, es.AFTER_DRAIN) for port in (0, 1))
-    return check_invariants(
-        packets,
-        ledger,
-        comparison,
-        counter_pairs(record.before, record.after, loadgen, echoserver),
+    announced = int(source[es.STATELETS_AT])
+    return Evidence(
+        comparison=comparison,
         migrated=completed,
         statelets=None if outcome is None else statelet_counters(outcome, announced),
-        destination_sent_before_activation_packets=before_activation,
-        source_sent_after_drain_packets=after_drain,
+        before_activation_packets=before_activation,
+        after_drain_packets=sum(port_word(source, port, es.AFTER_DRAIN) for port in (0, 1)),
     )
 
 
@@ -162,7 +184,8 @@ def _calibration(profile: Profile, packets: PacketRecords, window_start_ns: int,
     )
 
 
-def _migration(record: RunRecord, packets: PacketRecords, measured: TrafficMetrics) -> Any:
+def migration_part(record: RunRecord, downtime_ns: int | None) -> MigrationSummary:
+    """The migration, with the depths of the queues that the instances' pages keep."""
     destination = record.pages.get(names.DESTINATION)
     depths = PortDepths()
     if destination is not None:
@@ -171,10 +194,10 @@ def _migration(record: RunRecord, packets: PacketRecords, measured: TrafficMetri
             exterior=port_word(destination, 1, es.PKT_Q_DEPTH_MAX),
         )
     st_q_out = int(record.pages[names.SOURCE][es.ST_Q_DEPTH_MAX_AT])
-    return migration_summary(record.outcome, depths, st_q_out, _downtime_ns(record.outcome, packets, measured))
+    return migration_summary(record.outcome, depths, st_q_out, downtime_ns)
 
 
-def _downtime_ns(outcome: MigrationOutcome | None, packets: PacketRecords, measured: TrafficMetrics) -> int | None:
+def _downtime_ns(outcome: MigrationOutcome | None, packets: PacketRecords) -> int | None:
     """Longest time without an arrival from the trigger of the migration to a second after its end."""
     if outcome is None:
         return None
@@ -194,7 +217,8 @@ def _generator(loadgen: Mapping[str, Any], echoserver: Mapping[str, Any]) -> Gen
     )
 
 
-def _host(host: HostLoad) -> HostSummary:
+def host_part(host: HostLoad) -> HostSummary:
+    """The machine over the run."""
     return HostSummary(
         wall_ns=host.wall_ns,
         steal_fraction=host.steal_fraction,

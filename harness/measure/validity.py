@@ -38,6 +38,8 @@ class RunConditions:
     """What was measured; None: not measured, which is a reason for INVALID (doubt never makes a run VALID).
 
     run_delay_fractions: by process. base_rtt_*: None for both when the testbed adds no latency to calibrate.
+    has_generator: whether there was a load to generate; without one nothing of the generator is judged. failures and
+    doubts: of the workload itself, in words.
     """
 
     unsent_packets: int | None
@@ -51,6 +53,9 @@ class RunConditions:
     migration_outcome: MigrationOutcome
     migration_reason: str
     invariants: Sequence[Invariant]
+    has_generator: bool = True
+    failures: Sequence[str] = ()
+    doubts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ def _failures(conditions: RunConditions) -> list[str]:
         failures.append(
             f"migration {conditions.migration_outcome}: {conditions.migration_reason or 'no reason recorded'}"
         )
+    failures += conditions.failures
     failures += [f"{i.name}: broken ({i.detail})" for i in conditions.invariants if i.verdict == "broken"]
     return failures
 
@@ -87,13 +93,17 @@ def _doubts(conditions: RunConditions, limits: ValidityLimits) -> list[str]:
         return f"{what}: {value / scale:.6g}{unit}, limit {limit / scale:g}{unit}" if value > limit else None
 
     dropped = limits.kernel_dropped_packets
-    found = [
-        over("generator left packets unsent", conditions.unsent_packets, limits.unsent_packets, " packets"),
-        over("generator late, p99", conditions.send_lateness_p99_ns, limits.send_lateness_p99_ns, " ms", 1e6),
-        over("kernel drops at loadgen", conditions.loadgen_kernel_dropped_packets, dropped, " packets"),
-        over("kernel drops at echoserver", conditions.echoserver_kernel_dropped_packets, dropped, " packets"),
-        over("CPU time stolen by the hypervisor", conditions.steal_fraction, limits.steal_fraction, " %", 0.01),
-    ]
+    found: list[str | None] = list(conditions.doubts)
+    if conditions.has_generator:
+        found += [
+            over("generator left packets unsent", conditions.unsent_packets, limits.unsent_packets, " packets"),
+            over("generator late, p99", conditions.send_lateness_p99_ns, limits.send_lateness_p99_ns, " ms", 1e6),
+            over("kernel drops at loadgen", conditions.loadgen_kernel_dropped_packets, dropped, " packets"),
+            over("kernel drops at echoserver", conditions.echoserver_kernel_dropped_packets, dropped, " packets"),
+        ]
+    found.append(
+        over("CPU time stolen by the hypervisor", conditions.steal_fraction, limits.steal_fraction, " %", 0.01)
+    )
     for process, fraction in sorted(conditions.run_delay_fractions.items()):
         found.append(over(f"{process} waited for a CPU", fraction, limits.run_delay_fraction, " % of the time", 0.01))
     expected, median = conditions.base_rtt_expected_ns, conditions.base_rtt_median_ns

@@ -19,4 +19,5 @@ def make_topology(profile: Profile, run_id: str) -> Topology:
         ),
         # Nothing has to delay by 0 s; a delay line would still take the management addresses off the uplink.
         latency_backend=uplink.latency_backend if uplink.latency_ns else "none",
+        kernel_stacks=profile.load.workload == "command",
     )

@@ -12,6 +12,7 @@ from typing import Any
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
 from pyroute2.netlink.rtnl.tcmsg.common import tick_in_usec
 
@@ -19,6 +20,7 @@ from harness.provision.netlink import Request
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 RTM_NEWQDISC, RTM_DELQDISC, RTM_GETQDISC = 36, 37, 38
 RTM_GETSTATS = 94
@@ -171,6 +173,27 @@ def _address(what: str, kind: int, flags: int, index: int, address: str, prefix_
 def addresses_dump() -> Request:
     """Ask for all IPv4 addresses."""
     return _request(ifaddrmsg, "list addresses", RTM_GETADDR, _DUMP, {"family": socket.AF_INET})
+
+
+def default_route_replace(index: int, gateway: str) -> Request:
+    """Make `gateway` on the link `index` the IPv4 default route."""
+    return _default_route(f"set default route {gateway}", RTM_NEWROUTE, _ACK | _CREATE | _REPLACE, index, gateway)
+
+
+def default_route_delete(index: int, gateway: str) -> Request:
+    """Remove that default route."""
+    return _default_route(f"delete default route {gateway}", RTM_DELROUTE, _ACK, index, gateway)
+
+
+def _default_route(what: str, kind: int, flags: int, index: int, gateway: str) -> Request:
+    # Main table, set by an administrator, unicast, of any scope (rtnetlink(7)).
+    fields = {"family": socket.AF_INET, "table": 254, "proto": 4, "type": 1, "scope": 0}
+    return _request(rtmsg, what, kind, flags, fields, [("RTA_GATEWAY", gateway), ("RTA_OIF", index)])
+
+
+def routes_dump() -> Request:
+    """Ask for all IPv4 routes."""
+    return _request(rtmsg, "list routes", RTM_GETROUTE, _DUMP, {"family": socket.AF_INET})
 
 
 def neighbour_replace(index: int, address: str, mac: str) -> Request:

@@ -171,16 +171,16 @@ class CaptureSummary(_Part):
 
 class CommandSummary(_Part):
     """The programs of the workload "command". exit_status: negative for a signal, null where it was ended at its
-    deadline or when the run broke off; output_bytes: all it wrote, of which the log may keep less. Times are
-    CLOCK_MONOTONIC. server: the same of the server, null without one.
+    deadline; output_bytes: all it wrote, of which the log may keep less; started_ns: CLOCK_MONOTONIC. server: what is
+    known of the server, which is ended after the client; null without one.
     """
 
     argv: tuple[str, ...]
     exit_status: int | None
-    started_ns: int
-    duration_ns: Count
+    started_ns: int | None = None
+    duration_ns: Count | None = None
     timed_out: bool = False
-    output_bytes: Count = 0
+    output_bytes: Count | None = None
     log: str
     server: CommandSummary | None = None
 

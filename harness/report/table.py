@@ -41,7 +41,7 @@ def _window(read: Callable[[TrafficSummary], Number]) -> Callable[[RunSummary], 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity("offered load, both directions [Mbit/s]", _window(lambda w: w.offered_bps), 1e6, 1),
     Quantity("received, both directions [Mbit/s]", _window(lambda w: w.received_bps), 1e6, 1),
-    Quantity("frame, with 42 header bytes [bytes]", lambda run: run.load.frame_bytes),
+    Quantity("frame, with 42 header bytes [bytes]", lambda run: None if run.command else run.load.frame_bytes),
     Quantity("packets intended", _window(lambda w: w.intended_packets)),
     Quantity("packets lost", _window(lambda w: w.lost_packets)),
     Quantity("packets late (RTT > 15 ms)", _window(lambda w: w.late_packets)),

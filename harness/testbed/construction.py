@@ -11,7 +11,9 @@ from harness.provision.tasks.fdb import ForwardingEntries
 from harness.provision.tasks.link import LinkEnd, LinkSettings, VethPair
 from harness.provision.tasks.neighbour import Neighbours
 from harness.provision.tasks.netns import NetworkNamespace
+from harness.provision.tasks.offloads import OffloadsOff
 from harness.provision.tasks.qdisc import Netem, Qdiscs, Tbf
+from harness.provision.tasks.route import DefaultRoute
 from harness.provision.tasks.sysctl import SysctlMember, Sysctls
 from harness.testbed import topology as names
 from harness.testbed.topology import Topology
@@ -55,6 +57,7 @@ def tasks_for(topology: Topology, facts: Facts) -> list[Task]:
         *_forwarding(topology),
         *_management(topology, backend),
         *_meters(topology, backend),
+        *_kernel_stacks(topology),
     ]
 
 
@@ -173,3 +176,17 @@ def _meters(topology: Topology, backend: str) -> list[Task]:
         tasks.append(Qdiscs(names.FABRIC, fabric, node, chain, container=fabric))
         tasks.append(Qdiscs(node, netns, names.UPLINK, chain, container=netns))
     return tasks
+
+
+def _kernel_stacks(topology: Topology) -> list[Task]:
+    """Addresses for the kernel at both ends, its way through the VNF, and frames that a packet socket can pass on."""
+    if not topology.kernel_stacks:
+        return []
+    ends = {node: topology.netns(node) for node in names.STACK_ADDRESSES}
+    addresses = {node: f"{address}/{names.STACK_PREFIX_LENGTH}" for node, address in names.STACK_ADDRESSES.items()}
+    loadgen = ends[names.LOADGEN]
+    return [
+        *(OffloadsOff(node, netns, names.UPLINK, container=netns) for node, netns in ends.items()),
+        *(Addresses(node, netns, names.UPLINK, addresses[node], container=netns) for node, netns in ends.items()),
+        DefaultRoute(names.LOADGEN, loadgen, names.UPLINK, names.VNF_ADDRESSES[names.LOADGEN], container=loadgen),
+    ]

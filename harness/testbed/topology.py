@@ -40,6 +40,11 @@ PORT_MACS = {
 MANAGEMENT_ADDRESSES = {FABRIC: "192.0.2.1", SOURCE: "192.0.2.11", DESTINATION: "192.0.2.12"}
 MANAGEMENT_MACS = {FABRIC: CONTROLLER_MAC, SOURCE: NODE_MACS[SOURCE], DESTINATION: NODE_MACS[DESTINATION]}
 MANAGEMENT_PREFIX_LENGTH = 24
+VNF_ADDRESSES = {LOADGEN: "10.1.0.1", ECHOSERVER: "198.18.0.1"}
+"""Of the VNF, as the node at that end of it sees it."""
+STACK_ADDRESSES = {LOADGEN: "10.1.2.1", ECHOSERVER: "198.18.2.1"}
+"""Of the kernel's own stack at either end, where programs talk through the VNF."""
+STACK_PREFIX_LENGTH = 16
 
 _BURST_NS = 20_000_000
 _MIN_RATE_BPS, _MAX_RATE_BPS = 1_000_000, 34_000_000_000
@@ -75,6 +80,7 @@ class Topology:
     `receive_order` is what the links keep in order. A veth end queues frames on the CPU that sent them, so a sender
     that the scheduler moves overtakes itself ("cpu"); "flow" keeps every flow on one CPU, "link" all frames of a link
     (net.core.rps_default_mask, Linux 6.3; before it, every link behaves as "cpu").
+    `kernel_stacks`: programs at both ends talk through the VNF by the kernel's stack (STACK_ADDRESSES).
     """
 
     run_id: str
@@ -84,6 +90,7 @@ class Topology:
     congestion_control: str = "cubic"
     mtu_bytes: int = 1500
     receive_order: str = "flow"
+    kernel_stacks: bool = False
 
     def __post_init__(self) -> None:
         check_run_id(self.run_id)

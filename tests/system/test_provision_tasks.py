@@ -22,8 +22,10 @@ from harness.provision.tasks.fdb import ForwardingEntries
 from harness.provision.tasks.link import LinkEnd, LinkSettings, VethPair
 from harness.provision.tasks.neighbour import Neighbours
 from harness.provision.tasks.netns import NetworkNamespace
+from harness.provision.tasks.offloads import OffloadsOff
 from harness.provision.tasks.process import Process
 from harness.provision.tasks.qdisc import Qdiscs, Tbf
+from harness.provision.tasks.route import DefaultRoute
 from harness.provision.tasks.sysctl import Sysctls, read_sysctl
 from tests.provision.contract import check_contract
 from tests.system.untouched import Machine, connection, run_id, untouched  # noqa: F401 (fixtures)
@@ -59,6 +61,12 @@ def place(run_id: str, tmp_path: Path, untouched: Machine) -> Iterator[Place]:
             connection.close()
 
 
+def default_route(place: Place) -> DefaultRoute:
+    """A gateway has to be in a network of a link that is up."""
+    Addresses("n", place.second, "up", "192.0.2.1/24").apply(place.context, [])
+    return DefaultRoute("n", place.second, "up", "192.0.2.254")
+
+
 _PROGRAM = 'print(\'{"event": "ready"}\', flush=True); input(); input()'
 REAL: dict[str, tuple[Callable[[Place, Path], Task], bool]] = {
     "netns": (lambda p, _: NetworkNamespace("n", f"{p.first}2"), True),
@@ -84,6 +92,8 @@ REAL: dict[str, tuple[Callable[[Place, Path], Task], bool]] = {
     ),
     "fdb": (lambda p, _: ForwardingEntries("n", p.first, {"02:00:00:00:08:04": "port"}), True),
     "address": (lambda p, _: Addresses("n", p.first, "br0", "192.0.2.1/24"), True),
+    "offloads": (lambda p, _: OffloadsOff("n", p.second, "up"), False),
+    "default_route": (lambda p, _: default_route(p), True),
     "neighbour": (lambda p, _: Neighbours("n", p.first, "br0", {"192.0.2.9": "02:00:00:00:08:05"}), True),
     "qdisc": (lambda p, _: Qdiscs("n", p.first, "port", [Tbf(100_000_000, 250_000, 65536)]), True),
     "sysctl": (lambda p, _: Sysctls("n", p.first, {"net.ipv4.ip_default_ttl": "77"}), False),

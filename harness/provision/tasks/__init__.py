@@ -9,18 +9,22 @@ from harness.provision.tasks.fdb import ForwardingEntries
 from harness.provision.tasks.link import LinkSettings, VethPair
 from harness.provision.tasks.neighbour import Neighbours
 from harness.provision.tasks.netns import NetworkNamespace
+from harness.provision.tasks.offloads import OffloadsOff
 from harness.provision.tasks.process import Process, ProcessReady
 from harness.provision.tasks.qdisc import Qdiscs
+from harness.provision.tasks.route import DefaultRoute
 from harness.provision.tasks.sysctl import SysctlMember, Sysctls
 
 TASKS: dict[str, type[Task]] = {
     "address": Addresses,
     "bridge": Bridge,
     "bridge_port": BridgePorts,
+    "default_route": DefaultRoute,
     "fdb": ForwardingEntries,
     "link": LinkSettings,
     "neighbour": Neighbours,
     "netns": NetworkNamespace,
+    "offloads": OffloadsOff,
     "process": Process,
     "process_ready": ProcessReady,
     "qdisc": Qdiscs,

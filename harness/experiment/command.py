@@ -1,0 +1,153 @@
+"""A run of the workload "command": programs talk through the VNF by the kernel's stack while it moves."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.errors import DeadlineExceeded, HarnessError, MachineError
+from harness.experiment.collect import Reading
+from harness.experiment.run import DONE_TIMEOUT_S, SETTLE_S, Run
+from harness.experiment.sampling import Sampler, Watched
+from harness.measure.host import read_host
+from harness.profile.model import Profile
+from harness.record.events import EventLog
+from harness.record.rundir import LOGS
+from harness.record.summary import CommandSummary
+from harness.testbed import topology as names
+from harness.testbed.testbed import ProcessSpec
+
+CLIENT, SERVER = "client", "server"
+_NODES = {CLIENT: names.LOADGEN, SERVER: names.ECHOSERVER}
+OUTPUT_BYTES_MAX = 1 << 20
+"""What is kept of a program's output."""
+START_TIMEOUT_S = 20.0
+_QUIET_WITHIN_S = 3.0
+
+
+def require_programs(profile: Profile) -> None:
+    """MachineError naming the first program of the workload that this machine has not."""
+    command = profile.load.command
+    if profile.load.workload != "command":
+        return
+    for name, words in ((CLIENT, command.client), (SERVER, command.server)):
+        if words and shutil.which(words[0]) is None:
+            raise MachineError(
+                f"load.command.{name}: no program {words[0]!r} on this machine; install it or name another"
+            )
+
+
+def filled(words: Sequence[str]) -> list[str]:
+    """The words with the addresses of both ends in the place of {server} and {client}."""
+    client, server = names.STACK_ADDRESSES[names.LOADGEN], names.STACK_ADDRESSES[names.ECHOSERVER]
+    return [word.replace("{server}", server).replace("{client}", client) for word in words]
+
+
+def log_name(program: str) -> str:
+    """Where the output of CLIENT or SERVER is kept, in the run's folder."""
+    return f"{LOGS}/{program}.out"
+
+
+class CommandRun(Run):
+    """The server is up before the load would begin, the client starts then, and the run ends with it."""
+
+    _started_ns = 0
+
+    def _load_specs(self, folder: Path, log: Path) -> list[ProcessSpec]:
+        command = self._profile.load.command
+        specs = [self._spec(CLIENT, command.client, folder, log, START_TIMEOUT_S)]
+        if command.server:
+            specs.append(self._spec(SERVER, command.server, folder, log, command.ready_within_ns / 1e9))
+        return specs
+
+    @staticmethod
+    def _spec(program: str, words: Sequence[str], folder: Path, log: Path, ready_timeout_s: float) -> ProcessSpec:
+        is_server = program == SERVER
+        configuration = {
+            "argv": filled(words),
+            "output": str(folder / log_name(program)),
+            "output_bytes_max": OUTPUT_BYTES_MAX,
+            "starts_at_once": is_server,
+            "awaits_port": is_server,
+        }
+        argv = [sys.executable, "-m", "harness.experiment.command_process"]
+        return ProcessSpec(_NODES[program], program, argv, configuration, log / f"{program}.log", ready_timeout_s)
+
+    def _load(self, events: EventLog) -> None:
+        timing, command = self._profile.timing, self._profile.load.command
+        pids = {title: started.process.pid for title, started in self._processes.items() if title not in _NODES}
+        self._record.before = self._reading()
+        self._record.host.append(read_host(pids))
+        watched = Watched(self._record.pages, None, {}, pids, self._testbed.fabric, 0)
+        self._sampler = Sampler(watched, timing.interval_ns, self._show)
+        self._started_ns = time.monotonic_ns()
+        self._record.window_start_ns = self._started_ns + timing.warm_up_ns
+        self._processes[CLIENT].process.send({"cmd": "start"})
+        self._sampler.start(self._started_ns)
+        self._note(events, "client", self._started_ns)
+        migrate_ns = self._record.window_start_ns + timing.migrate_at_ns
+        if not self._client_ended(migrate_ns) and self._migrates:
+            self._migrate(events)
+        if not self._client_ended(self._started_ns + command.deadline_ns):
+            self._processes[CLIENT].process.send({"cmd": "stop"})
+            if not self._client_ended(time.monotonic_ns() + int(DONE_TIMEOUT_S * 1e9)):
+                raise HarnessError("client: could not be ended at its deadline")
+        self._note(events, "client_end")
+        self._record.host.append(read_host(pids))
+        if SERVER in self._processes:
+            self._processes[SERVER].process.stop()
+        self._record.after, self._record.is_quiet = self._quiet_reading()
+
+    def _client_ended(self, until_ns: int) -> bool:
+        """Wait until the client has ended or CLOCK_MONOTONIC reaches `until_ns`; whether it has ended."""
+        client = self._processes[CLIENT].process
+        while self._record.command is None and (left_ns := until_ns - time.monotonic_ns()) > 0:
+            self._look_after_processes()
+            try:
+                event = client.next_event(min(left_ns / 1e9, 0.2))
+            except DeadlineExceeded:
+                continue
+            if event is None or event.get("event") == "error":
+                message = "ended unexpectedly" if event is None else event.get("message")
+                raise HarnessError(f"client: {message}; see {LOGS}/{CLIENT}.log")
+            if event.get("event") == "ended":
+                self._record.command = self._summary(event)
+        return self._record.command is not None
+
+    def _summary(self, event: dict[str, object]) -> CommandSummary:
+        command = self._profile.load.command
+        server = None
+        if command.server:
+            server = CommandSummary(argv=tuple(filled(command.server)), exit_status=None, log=log_name(SERVER))
+        counted = {name: event[name] for name in ("exit_status", "started_ns", "duration_ns", "output_bytes")}
+        return CommandSummary.model_validate(
+            {
+                **counted,
+                "argv": tuple(filled(command.client)),
+                "timed_out": event["stopped"],
+                "log": log_name(CLIENT),
+                "server": server,
+            }
+        )
+
+    def _quiet_reading(self) -> tuple[Reading, bool]:
+        """Counters when the kernel's TCP has no more to say, and whether that moment has come in time."""
+        deadline = time.monotonic() + _QUIET_WITHIN_S
+        last = self._reading()
+        while True:
+            time.sleep(SETTLE_S)
+            reading = self._reading()
+            if _passed(reading) == _passed(last):
+                return reading, True
+            if time.monotonic() > deadline:
+                return reading, False
+            last = reading
+
+
+def _passed(reading: Reading) -> list[tuple[int, int]]:
+    """Frames that have passed the links of the instances and of both ends."""
+    links = (reading.fabric.link(node, names.UPLINK) for node in names.NODE_MACS)
+    return [(link.rx_packets, link.tx_packets) for link in links]

@@ -1,0 +1,102 @@
+"""From the record of a run of programs to its summary: no traffic figures, as nothing of ours was sent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from harness.experiment.collect import instance_pairs
+from harness.experiment.run import RunRecord
+from harness.experiment.summary import gather_evidence, host_part, migration_part
+from harness.measure.host import load_between
+from harness.measure.invariants import Invariant, check_migration, counters_exact, state_equals_reference
+from harness.measure.validity import RunConditions, decide_validity
+from harness.migration.outcome import MigrationOutcome
+from harness.plan import Plan
+from harness.profile.model import CONTROL, Profile
+from harness.record.rundir import Folder
+from harness.record.summary import (
+    CalibrationSummary,
+    CommandSummary,
+    InvariantSummary,
+    LoadSummary,
+    RunSummary,
+    ValiditySummary,
+)
+
+
+def summarise_command(
+    profile: Profile, plan: Plan, record: RunRecord, folder: Folder, run_id: str, backend: str
+) -> RunSummary:
+    """The summary of a run. VALID: the migration completed, the client's exit status was 0, and every promise that can
+    be checked without packets of ours holds."""
+    assert record.command is not None
+    outcome = record.outcome
+    host = load_between(record.host[0], record.host[-1])
+    invariants = _invariants(profile, record, folder)
+    failures, doubts = judge_client(record.command, record.run.mode, outcome)
+    validity = decide_validity(
+        RunConditions(
+            unsent_packets=None,
+            send_lateness_p99_ns=None,
+            loadgen_kernel_dropped_packets=None,
+            echoserver_kernel_dropped_packets=None,
+            run_delay_fractions={name: load.run_delay_fraction for name, load in host.processes.items()},
+            steal_fraction=host.steal_fraction,
+            base_rtt_median_ns=None,
+            base_rtt_expected_ns=None,
+            migration_outcome="none" if outcome is None else outcome.outcome,
+            migration_reason="" if outcome is None else outcome.reason,
+            invariants=invariants,
+            has_generator=False,
+            failures=failures,
+            doubts=doubts,
+        )
+    )
+    return RunSummary(
+        run_id=run_id,
+        profile=profile.name,
+        mode=record.run.mode,
+        repetition=record.run.repetition + 1,
+        started_utc=datetime.fromtimestamp(record.started_wall_ns / 1e9, UTC).isoformat(),
+        validity=ValiditySummary.model_validate(validity),
+        load=LoadSummary(offered_bps=plan.offered_bps, frame_bytes=plan.frame_bytes),
+        invariants=tuple(InvariantSummary.model_validate(invariant) for invariant in invariants),
+        migration=migration_part(record, None),
+        calibration=CalibrationSummary(latency_backend=backend),
+        host=host_part(host),
+        command=record.command,
+    )
+
+
+def judge_client(command: CommandSummary, mode: str, outcome: MigrationOutcome | None) -> tuple[list[str], list[str]]:
+    """(failures, doubts). A client that fails once the migration has begun is a result of the migration; one that fails
+    without a migration, or has ended before it, says nothing of it."""
+    if command.timed_out:
+        seconds = (command.duration_ns or 0) / 1e9
+        failed = [f"client: had not ended {seconds:.3g} s after its start (load.command.deadline)"]
+    elif command.exit_status != 0:
+        failed = [f"client: exit status {command.exit_status}, must be 0; its output is in {command.log}"]
+    else:
+        failed = []
+    if outcome is not None:
+        return failed, []
+    if mode != CONTROL:
+        seconds = (command.duration_ns or 0) / 1e9
+        failed.append(
+            f"client: ended {seconds:.3g} s after its start, before the migration; nothing was moved under it"
+        )
+    return [], failed
+
+
+def _invariants(profile: Profile, record: RunRecord, folder: Folder) -> list[Invariant]:
+    """What can be known without packets of ours: not where the echoserver saw flows come from, and no ledger."""
+    assert record.before is not None
+    assert record.after is not None
+    evidence = gather_evidence(profile, record, folder)
+    found = [state_equals_reference(evidence.comparison)]
+    pairs = instance_pairs(record.before, record.after)
+    if pairs and record.is_quiet:
+        found.append(counters_exact(pairs))
+    if evidence.migrated:
+        found += check_migration(evidence.statelets, evidence.before_activation_packets, evidence.after_drain_packets)
+    return found
