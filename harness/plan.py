@@ -9,6 +9,7 @@ import hashlib
 import json
 import random
 import shlex
+import textwrap
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -167,7 +168,7 @@ def _workload(profile: Profile) -> str:
         pace = "at load.rate" if load.capture.pace == "rate" else f"at {load.capture.speed:g} times its own pace"
         return f"{load.capture.flows:,} flows of {load.capture.path}, {pace}"
     if load.workload == "command":
-        return f"{shlex.join(load.command.client)} (no measured load; load.rate is what it is expected to need)"
+        return f"{textwrap.shorten(shlex.join(load.command.client), 80)} (no measured load; load.rate is what it is expected to need)"
     if load.workload == "subscribers":
         mean = format_time(load.subscribers.handover_mean_ns)
         text += f" in {load.subscribers.cells} cells, a handover of each every {mean} on average"
