@@ -168,7 +168,8 @@ def _workload(profile: Profile) -> str:
         pace = "at load.rate" if load.capture.pace == "rate" else f"at {load.capture.speed:g} times its own pace"
         return f"{load.capture.flows:,} flows of {load.capture.path}, {pace}"
     if load.workload == "command":
-        return f"{textwrap.shorten(shlex.join(load.command.client), 80)} (no measured load; load.rate is what it is expected to need)"
+        words = textwrap.shorten(shlex.join(load.command.client), 80)
+        return f"{words} (nothing is sent beside it; load.rate is what it is expected to need)"
     if load.workload == "subscribers":
         mean = format_time(load.subscribers.handover_mean_ns)
         text += f" in {load.subscribers.cells} cells, a handover of each every {mean} on average"
@@ -185,7 +186,7 @@ def describe(plan: Plan, profile: Profile) -> list[tuple[str, str]]:
     pacing = "not paced" if plan.snapshot_rate_bps is None else f"paced at {format_rate(plan.snapshot_rate_bps, 4)}/s"
     fits = "exceeds the uplink: loss is expected" if plan.duplication_uplink_fraction > 1 else "fits the uplink"
     uplink, timing = profile.uplink, profile.timing
-    return [
+    shown = [
         ("profile", f"{plan.profile} (digest {plan.profile_digest})"),
         ("image", profile.vnf.image),
         ("runs", ", ".join(run.mode for run in plan.runs)),
@@ -227,3 +228,5 @@ def describe(plan: Plan, profile: Profile) -> list[tuple[str, str]]:
             f"disk {format_size(plan.disk_bytes, 3)}",
         ),
     ]
+    of_packets = ("round trips", "packets per run") if profile.load.workload == "command" else ()
+    return [(label, text) for label, text in shown if label not in of_packets]

@@ -29,6 +29,10 @@ def test_mappings_unique(records) -> None:
     assert invariants.mappings_unique(other).verdict == "holds"
     unseen = records([10] * 3, flows=3, flow_external_port=ports, flow_packets=np.array([1, 1, 0], np.uint64))
     assert invariants.mappings_unique(unseen).verdict == "holds"
+    # TCP and UDP have external ports of their own.
+    for protocols, verdict in ((np.array([6, 6, 17], np.uint8), "holds"), (np.array([6, 17, 6], np.uint8), "broken")):
+        mixed = records([10] * 3, flows=3, flow_external_port=ports, flow_protocol=protocols)
+        assert invariants.mappings_unique(mixed).verdict == verdict
 
 
 @pytest.mark.parametrize(

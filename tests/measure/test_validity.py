@@ -27,9 +27,19 @@ def test_good_run_is_valid_without_reasons() -> None:
     assert (decide_validity(GOOD).verdict, decide_validity(GOOD).reasons) == ("VALID", ())
 
 
+def test_without_a_load_of_ours_the_generator_is_not_judged() -> None:
+    nothing = {"unsent_packets": None, "send_lateness_p99_ns": None, "loadgen_kernel_dropped_packets": None}
+    unmeasured = replace(GOOD, **nothing, echoserver_kernel_dropped_packets=None)
+    assert decide_validity(replace(unmeasured, has_generator=False)).verdict == "VALID"
+    assert len(decide_validity(unmeasured).reasons) == 4
+    assert decide_validity(replace(unmeasured, has_generator=False, steal_fraction=0.2)).verdict == "INVALID"
+
+
 @pytest.mark.parametrize(
     ("changed", "verdict", "texts"),
     [
+        ({"failures": ["client: exit status 1"]}, "FAILED", ["client: exit status 1"]),
+        ({"doubts": ["client: too early"]}, "INVALID", ["client: too early"]),
         ({"unsent_packets": 3}, "INVALID", ["3 packets, limit 0 packets"]),
         ({"send_lateness_p99_ns": 7_500_000}, "INVALID", ["7.5 ms, limit 5 ms"]),
         ({"loadgen_kernel_dropped_packets": 1}, "INVALID", ["loadgen"]),

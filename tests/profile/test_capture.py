@@ -122,3 +122,10 @@ def test_a_command_needs_a_client_and_time() -> None:
     assert "load.command.deadline: 7s is over before" in refused(
         'load.command.client=["true"]', "load.command.deadline=7s"
     )
+
+
+def test_the_plan_of_a_command_names_it_and_promises_no_packets() -> None:
+    profile = parse_profile({"load": {"workload": "command", "command": {"client": ["sh", "-c", "a\nb"]}}})
+    shown = dict(describe(make_plan(profile), profile))
+    assert shown["workload"].startswith("sh -c 'a b' (nothing is sent beside it")
+    assert not {"round trips", "packets per run"} & set(shown)

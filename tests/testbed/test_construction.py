@@ -7,10 +7,13 @@ import pytest
 from harness.errors import MachineError
 from harness.provision.facts import Facts, KernelFeatures
 from harness.provision.task import State, Task
+from harness.provision.tasks.address import Addresses
 from harness.provision.tasks.fdb import ForwardingEntries
 from harness.provision.tasks.link import VethPair
 from harness.provision.tasks.netns import NetworkNamespace
+from harness.provision.tasks.offloads import OffloadsOff
 from harness.provision.tasks.qdisc import Qdiscs
+from harness.provision.tasks.route import DefaultRoute
 from harness.testbed.construction import management_link, receive_mask, resolve_backend, tasks_for
 from harness.testbed.topology import Topology, UplinkSpec
 
@@ -121,3 +124,14 @@ def test_everything_inside_a_namespace_goes_with_it() -> None:
 )
 def test_the_receiving_cpus_follow_from_the_order_to_be_kept(receive_order: str, cpu_mask: int, expected: str) -> None:
     assert receive_mask(receive_order, cpu_mask) == expected
+
+
+def test_programs_at_both_ends_get_addresses_a_way_through_the_vnf_and_whole_frames() -> None:
+    kinds = (Addresses, DefaultRoute, OffloadsOff)
+    plain, with_stacks = (tasks_for(Topology("abcdefg1", kernel_stacks=stacks), FACTS) for stacks in (False, True))
+    added = with_stacks[len(plain) :]
+    assert all(isinstance(task, kinds) for task in added)
+    assert {task.node for task in added} == {"loadgen", "echoserver"}
+    assert wanted(added, Addresses) == {"up0 10.1.2.1/16": "present", "up0 198.18.2.1/16": "present"}
+    assert wanted(added, DefaultRoute) == {"default route": "10.1.0.1 by up0"}
+    assert set(wanted(added, OffloadsOff).values()) == {"off"}
