@@ -66,19 +66,25 @@ def _host_parameters(topology: Topology) -> list[Task]:
     return [SysctlMember("localhost", "net.ipv4.tcp_allowed_congestion_control", topology.congestion_control)]
 
 
-def receive_mask(receive_order: str, cpu_mask: int) -> str:
-    """CPUs that may receive for a link, in hex: one of `cpu_mask`, all of it, or none for "wherever it was sent"."""
+def receive_mask(receive_order: str, cpu_mask: int, node: str = names.FABRIC) -> str:
+    """CPUs that may receive for the links of a node, in hex: one of `cpu_mask`, all of it, or none for "wherever it was
+    sent".
+
+    To keep flows in order, an instance keeps the order of its whole uplink: a drain frame is a flow of its own, and
+    received on another CPU it would overtake what was on the path before it. Each instance has a CPU of its own.
+    """
     if receive_order == "cpu":
         return "0"
-    lowest = cpu_mask & -cpu_mask
-    return f"{lowest if receive_order == 'link' else cpu_mask:x}"
+    if node == names.DESTINATION:
+        return f"{1 << (cpu_mask.bit_length() - 1):x}"
+    return f"{cpu_mask & -cpu_mask if receive_order == 'link' or node == names.SOURCE else cpu_mask:x}"
 
 
 def _namespaces(topology: Topology, facts: Facts) -> list[Task]:
     created: list[Task] = [NetworkNamespace(node, topology.netns(node)) for node in names.NODES]
     parameters: list[Task] = []
     for node in names.NODES:
-        values = {**_SYSCTLS, "net.core.rps_default_mask": receive_mask(topology.receive_order, facts.cpu_mask)}
+        values = {**_SYSCTLS, "net.core.rps_default_mask": receive_mask(topology.receive_order, facts.cpu_mask, node)}
         if node in names.MANAGEMENT_ADDRESSES:
             values["net.ipv4.tcp_congestion_control"] = topology.congestion_control
         if node == names.FABRIC:

@@ -21,9 +21,9 @@ WAIT_S = 5.0
 MARK = b"the frame everything before has arrived with"
 
 
-def datagram(destination: str, payload: bytes = b"x" * 100) -> Ether:
+def datagram(destination: str, payload: bytes = b"x" * 100, sport: int = 1) -> Ether:
     addresses = IP(src="10.1.1.1", dst="198.18.1.1")
-    return Ether(src=NODE_MAC["loadgen"], dst=destination) / addresses / UDP(sport=1, dport=2) / Raw(payload)
+    return Ether(src=NODE_MAC["loadgen"], dst=destination) / addresses / UDP(sport=sport, dport=2) / Raw(payload)
 
 
 class Wire:
@@ -57,12 +57,16 @@ class Wire:
         self.socket.close()
 
 
+FLOWS = 8
+
+
 class Flood:
     """Numbered frames to the VNF from one node, as fast as it goes, until told to stop."""
 
     def __init__(self, wire: Wire, destination: str, stream: int) -> None:
         self._wire = wire
-        self._head = bytes(datagram(destination, b""))
+        # Several flows: frames of one flow are all received on the CPU its hash names, and prove little.
+        self._heads = [bytes(datagram(destination, b"", sport=1000 + flow)) for flow in range(FLOWS)]
         self._stream = stream
         self._stop = threading.Event()
         self.started = threading.Event()
@@ -73,7 +77,8 @@ class Flood:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._wire.socket.setblocking(True)
-            self._wire.socket.send(self._head + struct.pack(">4sII", b"LOAD", self._stream, self.sent) + bytes(500))
+            head = self._heads[self.sent % FLOWS]
+            self._wire.socket.send(head + struct.pack(">4sII", b"LOAD", self._stream, self.sent) + bytes(500))
             self.sent += 1
             if self.sent == 200:
                 self.started.set()

@@ -126,6 +126,14 @@ def test_the_receiving_cpus_follow_from_the_order_to_be_kept(receive_order: str,
     assert receive_mask(receive_order, cpu_mask) == expected
 
 
+def test_an_instance_receives_its_whole_uplink_in_order_so_that_no_drain_frame_overtakes() -> None:
+    assert receive_mask("flow", 0b1111, "source") == "1"
+    assert receive_mask("flow", 0b1111, "destination") == "8"
+    assert receive_mask("flow", 0b1111, "loadgen") == "f"
+    assert receive_mask("flow", 0b1, "source") == receive_mask("flow", 0b1, "destination") == "1"
+    assert receive_mask("cpu", 0b1111, "source") == "0"
+
+
 def test_programs_at_both_ends_get_addresses_a_way_through_the_vnf_and_whole_frames() -> None:
     kinds = (Addresses, DefaultRoute, OffloadsOff)
     plain, with_stacks = (tasks_for(Topology("abcdefg1", kernel_stacks=stacks), FACTS) for stacks in (False, True))
