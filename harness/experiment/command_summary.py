@@ -38,6 +38,8 @@ def summarise_command(
         RunConditions(
             unsent_packets=None,
             send_lateness_p99_ns=None,
+            send_lateness_max_ns=None,
+            meter_burst_ns=profile.uplink.burst_ns,
             loadgen_kernel_dropped_packets=None,
             echoserver_kernel_dropped_packets=None,
             run_delay_fractions={name: load.run_delay_fraction for name, load in host.processes.items()},

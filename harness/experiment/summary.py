@@ -68,6 +68,8 @@ def summarise(
         RunConditions(
             unsent_packets=loadgen["unsent_packets"],
             send_lateness_p99_ns=(loadgen["send_lateness_ns"] or {}).get("p99"),
+            send_lateness_max_ns=(loadgen["send_lateness_ns"] or {}).get("maximum"),
+            meter_burst_ns=profile.uplink.burst_ns,
             loadgen_kernel_dropped_packets=loadgen["kernel_dropped_packets"],
             echoserver_kernel_dropped_packets=echoserver["kernel_dropped_packets"],
             run_delay_fractions={name: load.run_delay_fraction for name, load in host.processes.items()},

@@ -21,6 +21,9 @@ class ValidityLimits:
     # RTT counts from the intended send time and 5 ms lie between the base RTT (10 ms) and late (15 ms): a generator
     # later than this for one packet in a hundred makes packets late on its own.
     send_lateness_p99_ns: int = 5_000_000
+    # Beyond the depth of the meter's bucket, what a generator that stood still makes up for at once is dropped by the
+    # meter: loss of the testbed's own making, whatever the mechanism. As a share of `meter_burst_ns`.
+    send_lateness_max_bursts: float = 1.0
     # Drops in the sockets of the measuring processes are losses of the ruler, not of what is measured.
     kernel_dropped_packets: int = 0
     # Share of wall time the threads of one process stood runnable without a CPU. At a quarter, bursts of 5 ms and more
@@ -44,6 +47,8 @@ class RunConditions:
 
     unsent_packets: int | None
     send_lateness_p99_ns: int | None
+    send_lateness_max_ns: int | None
+    meter_burst_ns: int
     loadgen_kernel_dropped_packets: int | None
     echoserver_kernel_dropped_packets: int | None
     run_delay_fractions: Mapping[str, float | None]
@@ -98,6 +103,13 @@ def _doubts(conditions: RunConditions, limits: ValidityLimits) -> list[str]:
         found += [
             over("generator left packets unsent", conditions.unsent_packets, limits.unsent_packets, " packets"),
             over("generator late, p99", conditions.send_lateness_p99_ns, limits.send_lateness_p99_ns, " ms", 1e6),
+            over(
+                "generator stood still, and made up for it in a burst beyond the meter's",
+                conditions.send_lateness_max_ns,
+                limits.send_lateness_max_bursts * conditions.meter_burst_ns,
+                " ms",
+                1e6,
+            ),
             over("kernel drops at loadgen", conditions.loadgen_kernel_dropped_packets, dropped, " packets"),
             over("kernel drops at echoserver", conditions.echoserver_kernel_dropped_packets, dropped, " packets"),
         ]

@@ -10,6 +10,8 @@ from harness.measure.validity import RunConditions, ValidityLimits, decide_valid
 GOOD = RunConditions(
     unsent_packets=0,
     send_lateness_p99_ns=200_000,
+    send_lateness_max_ns=5_000_000,
+    meter_burst_ns=20_000_000,
     loadgen_kernel_dropped_packets=0,
     echoserver_kernel_dropped_packets=0,
     run_delay_fractions={"loadgen": 0.02, "source": 0.01},
@@ -28,10 +30,15 @@ def test_good_run_is_valid_without_reasons() -> None:
 
 
 def test_without_a_load_of_ours_the_generator_is_not_judged() -> None:
-    nothing = {"unsent_packets": None, "send_lateness_p99_ns": None, "loadgen_kernel_dropped_packets": None}
+    nothing = {
+        "unsent_packets": None,
+        "send_lateness_p99_ns": None,
+        "send_lateness_max_ns": None,
+        "loadgen_kernel_dropped_packets": None,
+    }
     unmeasured = replace(GOOD, **nothing, echoserver_kernel_dropped_packets=None)
     assert decide_validity(replace(unmeasured, has_generator=False)).verdict == "VALID"
-    assert len(decide_validity(unmeasured).reasons) == 4
+    assert len(decide_validity(unmeasured).reasons) == 5
     assert decide_validity(replace(unmeasured, has_generator=False, steal_fraction=0.2)).verdict == "INVALID"
 
 
@@ -42,6 +49,9 @@ def test_without_a_load_of_ours_the_generator_is_not_judged() -> None:
         ({"doubts": ["client: too early"]}, "INVALID", ["client: too early"]),
         ({"unsent_packets": 3}, "INVALID", ["3 packets, limit 0 packets"]),
         ({"send_lateness_p99_ns": 7_500_000}, "INVALID", ["7.5 ms, limit 5 ms"]),
+        ({"send_lateness_max_ns": 20_000_001}, "INVALID", ["beyond the meter's: 20 ms, limit 20 ms"]),
+        ({"send_lateness_max_ns": 60_800_000}, "INVALID", ["60.8 ms, limit 20 ms"]),
+        ({"send_lateness_max_ns": 60_800_000, "meter_burst_ns": 100_000_000}, "VALID", []),
         ({"loadgen_kernel_dropped_packets": 1}, "INVALID", ["loadgen"]),
         ({"echoserver_kernel_dropped_packets": 1}, "INVALID", ["echoserver"]),
         ({"run_delay_fractions": {"source": 0.4}}, "INVALID", ["source waited for a CPU: 40 %", "limit 25 %"]),
