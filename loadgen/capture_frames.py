@@ -18,7 +18,6 @@ from harness.dataplane.jit import compiled
 from loadgen.capture_packets import Packet
 from loadgen.checksum import fold, ip_checksum_holds, sum_bytes
 from loadgen.payload import (
-    ARP,
     BAD_CHECKSUM,
     FILLER,
     FOREIGN,
@@ -31,6 +30,7 @@ from loadgen.payload import (
     RUN,
     VERSION,
     VERSION_VALUE,
+    classify_headers,
     filler_bytes,
     make_filler_sums,
 )
@@ -40,14 +40,11 @@ from loadgen.payload import SEQ as UDP_SEQ_AT
 from loadgen.wire import (
     DESTINATION_MAC,
     ETHERNET_BYTES,
-    ETHERTYPE,
-    ETHERTYPE_ARP,
     ETHERTYPE_IPV4,
     HEADER_BYTES,
     IP_BYTES,
     IP_CHECKSUM,
     IP_DESTINATION,
-    IP_FRAGMENT,
     IP_PROTOCOL,
     IP_SOURCE,
     IP_TOTAL_LENGTH,
@@ -195,21 +192,10 @@ def transport_checksum_holds(frame: Any, words: Any, end: int) -> bool:
 @compiled
 def classify(frame: Any, words: Any, length: int) -> int:
     """What a received frame is: OURS (a sound UDP or TCP packet), ARP, MALFORMED, FOREIGN or BAD_CHECKSUM."""
-    if length < ETHERNET_BYTES:
-        return MALFORMED
-    ethertype = get16(frame, ETHERTYPE)
-    if ethertype == ETHERTYPE_ARP:
-        return ARP
-    if ethertype != ETHERTYPE_IPV4:
-        return FOREIGN
-    if length < HEADER_BYTES or frame[IP_VERSION_IHL] >> 4 != 4 or frame[IP_VERSION_IHL] & 15 < 5:
-        return MALFORMED
-    total_length = get16(frame, IP_TOTAL_LENGTH)
-    if total_length < IP_BYTES or total_length > length - ETHERNET_BYTES:
-        return MALFORMED
-    if frame[IP_VERSION_IHL] & 15 != 5 or get16(frame, IP_FRAGMENT) & 0x3FFF:
-        return FOREIGN
-    end = ETHERNET_BYTES + total_length
+    kind = classify_headers(frame, length)
+    if kind != OURS:
+        return kind
+    end = ETHERNET_BYTES + get16(frame, IP_TOTAL_LENGTH)
     if frame[IP_PROTOCOL] == PROTOCOL_UDP:
         if end < HEADER_BYTES or get16(frame, UDP_LENGTH) != end - TRANSPORT:
             return MALFORMED

@@ -8,9 +8,8 @@ from numba import typeof, types
 
 from harness.dataplane.jit import compiled, compiled_as
 from harness.dataplane.libc import clock_ns, sleep_until_ns
-from harness.dataplane.port import receive_burst, send_burst
+from harness.dataplane.port import receive_burst
 from loadgen import status as page
-from loadgen.arp import answer_request
 from loadgen.capture_frames import (
     IP_IDENTIFICATION,
     KIND_AT,
@@ -24,26 +23,16 @@ from loadgen.capture_schedule import FIRST_PORT
 from loadgen.capture_state import example_arguments
 from loadgen.clock import arrival_ns, monotonic_minus_realtime_ns
 from loadgen.control import START_NS, STOP
-from loadgen.generator import IDLE_SLEEP_NS, publish
-from loadgen.generator_receive import record_reply
+from loadgen.generator import IDLE_SLEEP_NS, publish, send_prepared
+from loadgen.generator_receive import count_frame, counter_of_other, record_reply
 from loadgen.generator_state import (
-    ARP_PACKETS,
-    BAD_CHECKSUM,
     BURST_PACKETS,
-    FOREIGN,
     ITERATIONS,
-    MALFORMED,
     MISDIRECTED,
     RECEIVED_FRAMES,
-    REFUSED_BY_KERNEL,
-    SEND_RETRIES,
-    SENT_PACKETS,
     SLEEPS,
 )
-from loadgen.payload import ARP, KIND_REPLY, OURS
-from loadgen.payload import BAD_CHECKSUM as BAD_CHECKSUM_FRAME
-from loadgen.payload import FOREIGN as FOREIGN_FRAME
-from loadgen.transmit import send_prefix
+from loadgen.payload import KIND_REPLY, OURS
 from loadgen.wire import (
     ETHERNET_BYTES,
     IP_DESTINATION,
@@ -75,20 +64,9 @@ def send_due(fd: int, now_ns: int, plan: Any, templates: Any, flows: Any, record
         count += 1
     if count == 0:
         return count
-    sent_ns = clock_ns(1, words.scratch)
-    sent = send_prefix(fd, count, wire.tx_frames, wire.tx)
-    if sent < 0:
-        words.counters[REFUSED_BY_KERNEL] += 1
-        words.cursor[0] += 1
-        return 0
-    if sent < count:
-        words.counters[SEND_RETRIES] += 1
+    sent: int = send_prepared(fd, count, record, wire, words)
     for i in range(sent):
-        record.sent_ns[first + i] = sent_ns
         flows.following[signed(plan.flow[first + i])] = signed(plan.place[first + i]) + 1
-    words.cursor[0] += sent
-    words.counters[SENT_PACKETS] += sent
-    words.status[page.CURRENT_SENT] += sent
     return sent
 
 
@@ -155,13 +133,7 @@ def accept_frame(
         if get16(frame, IP_TOTAL_LENGTH) + ETHERNET_BYTES != signed(plan.frame_bytes[seq]):
             return MISDIRECTED
         return record_reply(seq, flow, arrived_ns, plan, record, words)
-    if kind == ARP:
-        return ARP_PACKETS
-    if kind == FOREIGN_FRAME:
-        return FOREIGN
-    if kind == BAD_CHECKSUM_FRAME:
-        return BAD_CHECKSUM
-    return MALFORMED
+    return counter_of_other(kind)
 
 
 @compiled
@@ -179,13 +151,7 @@ def receive(
         arrived_ns = arrival_ns(wire.rx.arrivals_ns[i], difference_ns, now_ns) + extra_latency_ns
         length = wire.rx.lengths[i]
         counter = accept_frame(i, length, arrived_ns, run, plan, templates, flows, record, wire, words)
-        words.counters[counter] += 1
-        if counter == ARP_PACKETS:
-            answer_bytes = answer_request(wire.rx_frames[i], length, wire.mac, wire.hosts)
-            if answer_bytes > 0:
-                wire.answer.slots[0] = i
-                wire.answer.lengths[0] = answer_bytes
-                send_burst(fd, 1, wire.rx_frames, wire.answer)
+        count_frame(fd, i, counter, wire, words)
     return n
 
 

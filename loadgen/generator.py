@@ -52,6 +52,28 @@ def tag_to_send(seq: int, flow: int, plan: Any, record: Any, words: Any) -> int:
 
 
 @compiled
+def send_prepared(fd: int, count: int, record: Any, wire: Any, words: Any) -> int:
+    """Send the first `count` transmit slots, which hold the next packets of the load; returns how many left."""
+    first = words.cursor[0]
+    sent_ns = clock_ns(1, words.scratch)
+    # A reply may overtake the bookkeeping on another core, but is only read by this thread, after this.
+    sent: int = send_prefix(fd, count, wire.tx_frames, wire.tx)
+    if sent < 0:
+        # Refused for good (an interface that went away, say): never sent; the next packets get their chance.
+        words.counters[REFUSED_BY_KERNEL] += 1
+        words.cursor[0] += 1
+        return 0
+    if sent < count:
+        words.counters[SEND_RETRIES] += 1
+    for i in range(sent):
+        record.sent_ns[first + i] = sent_ns
+    words.cursor[0] += sent
+    words.counters[SENT_PACKETS] += sent
+    words.status[page.CURRENT_SENT] += sent
+    return sent
+
+
+@compiled
 def send_due(fd: int, now_ns: int, plan: Any, flows: Any, record: Any, wire: Any, words: Any) -> int:
     """Send up to one burst of the packets due at `now_ns`; returns how many left (0: none due, or no room)."""
     first = words.cursor[0]
@@ -72,22 +94,7 @@ def send_due(fd: int, now_ns: int, plan: Any, flows: Any, record: Any, wire: Any
         count += 1
     if count == 0:
         return count
-    sent_ns = clock_ns(1, words.scratch)
-    # A reply may overtake the bookkeeping on another core, but is only read by this thread, after this.
-    sent = send_prefix(fd, count, wire.tx_frames, wire.tx)
-    if sent < 0:
-        # Refused for good (an interface that went away, say): never sent; the next packets get their chance.
-        words.counters[REFUSED_BY_KERNEL] += 1
-        words.cursor[0] += 1
-        return 0
-    if sent < count:
-        words.counters[SEND_RETRIES] += 1
-    for i in range(sent):
-        record.sent_ns[first + i] = sent_ns
-    words.cursor[0] += sent
-    words.counters[SENT_PACKETS] += sent
-    words.status[page.CURRENT_SENT] += sent
-    return sent
+    return send_prepared(fd, count, record, wire, words)
 
 
 @compiled

@@ -131,6 +131,30 @@ def accept_server_packet(frame: Any, arrived_ns: int, flows: Any, record: Any) -
 
 
 @compiled
+def counter_of_other(kind: int) -> int:
+    """The counter of a frame that `classify` does not call OURS."""
+    if kind == ARP:
+        return ARP_PACKETS
+    if kind == FOREIGN_FRAME:
+        return FOREIGN
+    if kind == BAD_CHECKSUM_FRAME:
+        return BAD_CHECKSUM
+    return MALFORMED
+
+
+@compiled
+def count_frame(fd: int, slot: int, counter: int, wire: Any, words: Any) -> None:
+    """Count the frame in receive slot `slot`; ARP is answered now."""
+    words.counters[counter] += 1
+    if counter == ARP_PACKETS:
+        answer_bytes = answer_request(wire.rx_frames[slot], wire.rx.lengths[slot], wire.mac, wire.hosts)
+        if answer_bytes > 0:
+            wire.answer.slots[0] = slot
+            wire.answer.lengths[0] = answer_bytes
+            send_burst(fd, 1, wire.rx_frames, wire.answer)
+
+
+@compiled
 def accept_frame(
     slot: int, length: int, arrived_ns: int, run: int, plan: Any, flows: Any, record: Any, wire: Any, words: Any
 ) -> int:
@@ -143,13 +167,7 @@ def accept_frame(
         if frame[KIND] == KIND_SERVER:
             return accept_server_packet(frame, arrived_ns, flows, record)
         return MISDIRECTED
-    if kind == ARP:
-        return ARP_PACKETS
-    if kind == FOREIGN_FRAME:
-        return FOREIGN
-    if kind == BAD_CHECKSUM_FRAME:
-        return BAD_CHECKSUM
-    return MALFORMED
+    return counter_of_other(kind)
 
 
 @compiled
@@ -165,11 +183,5 @@ def receive(fd: int, run: int, extra_latency_ns: int, plan: Any, flows: Any, rec
         arrived_ns = arrival_ns(wire.rx.arrivals_ns[i], difference_ns, now_ns) + extra_latency_ns
         length = wire.rx.lengths[i]
         counter = accept_frame(i, length, arrived_ns, run, plan, flows, record, wire, words)
-        words.counters[counter] += 1
-        if counter == ARP_PACKETS:
-            answer_bytes = answer_request(wire.rx_frames[i], length, wire.mac, wire.hosts)
-            if answer_bytes > 0:
-                wire.answer.slots[0] = i
-                wire.answer.lengths[0] = answer_bytes
-                send_burst(fd, 1, wire.rx_frames, wire.answer)
+        count_frame(fd, i, counter, wire, words)
     return n

@@ -68,10 +68,10 @@ OURS, ARP, MALFORMED, FOREIGN, BAD_CHECKSUM = 0, 1, 2, 3, 4
 
 
 @compiled
-def classify(frame: Any, words: Any, length: int, run: int) -> int:
-    """What a received frame is: OURS (all payload fields may be read), ARP, MALFORMED, FOREIGN or BAD_CHECKSUM.
+def classify_headers(frame: Any, length: int) -> int:
+    """What a received frame is down to its IPv4 header: OURS (a whole packet without options), ARP, MALFORMED, FOREIGN.
 
-    `words` is the same memory as uint32. FOREIGN is well formed but not of this run; BAD_CHECKSUM carries our magic.
+    Options and fragments are legal, but nobody here sends them.
     """
     if length < ETHERNET_BYTES:
         return MALFORMED
@@ -85,9 +85,23 @@ def classify(frame: Any, words: Any, length: int, run: int) -> int:
     total_length = get16(frame, IP_TOTAL_LENGTH)
     if total_length < IP_BYTES or total_length > length - ETHERNET_BYTES:
         return MALFORMED
-    # Options, other protocols and fragments are legal, but nobody here sends them.
-    if frame[IP_VERSION_IHL] != 0x45 or frame[IP_PROTOCOL] != PROTOCOL_UDP or get16(frame, IP_FRAGMENT) & 0x3FFF:
+    if frame[IP_VERSION_IHL] != 0x45 or get16(frame, IP_FRAGMENT) & 0x3FFF:
         return FOREIGN
+    return OURS
+
+
+@compiled
+def classify(frame: Any, words: Any, length: int, run: int) -> int:
+    """What a received frame is: OURS (all payload fields may be read), ARP, MALFORMED, FOREIGN or BAD_CHECKSUM.
+
+    `words` is the same memory as uint32. FOREIGN is well formed but not of this run; BAD_CHECKSUM carries our magic.
+    """
+    kind = classify_headers(frame, length)
+    if kind != OURS:
+        return kind
+    if frame[IP_PROTOCOL] != PROTOCOL_UDP:
+        return FOREIGN
+    total_length = get16(frame, IP_TOTAL_LENGTH)
     if total_length < IP_BYTES + UDP_BYTES or get16(frame, UDP_LENGTH) != total_length - IP_BYTES:
         return MALFORMED
     if total_length + ETHERNET_BYTES < FRAME_BYTES_MIN or get32(frame, MAGIC) != MAGIC_VALUE:

@@ -32,7 +32,7 @@ from harness.testbed import topology as names
 from harness.testbed.testbed import Testbed
 
 INTERIOR, EXTERIOR = 0, 1
-VNF_ADDRESSES = ("10.1.0.1", "198.18.0.1")
+VNF_ADDRESSES = tuple(names.VNF_ADDRESSES.values())
 ST_Q_OUT_PACKETS = 1 << 18
 _TAKE_BYTES = 1 << 20
 _TAKE_PAUSE_S = 0.001

@@ -22,7 +22,7 @@ INSTANCE_MODULE = "harness.vei"
 LOAD_MODULES = ("loadgen.echoserver_process", "loadgen.generator_process")
 READY_TIMEOUT_S = 60.0
 """A cold compiler cache makes the first start slow; a warm one takes about a second."""
-INTERIOR_ADDRESS, EXTERIOR_ADDRESS = "10.1.0.1", "198.18.0.1"
+INTERIOR_ADDRESS, EXTERIOR_ADDRESS = names.VNF_ADDRESSES[names.LOADGEN], names.VNF_ADDRESSES[names.ECHOSERVER]
 STATE_STREAM_SLOT_BYTES = 20_480
 """Slots of the latency element: one superframe (gso_max_size) and its headers."""
 
