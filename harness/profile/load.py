@@ -25,7 +25,7 @@ from harness.profile.workload_checks import own_problems, workload_problems
 MAX_FILE_BYTES = 2**20
 _SHOWN_CHARACTERS = 60
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-_EXPECTED = {
+EXPECTED = {
     "int_type": "must be a whole number",
     "bool_type": "must be true or false",
     "string_type": "must be text in quotes",
@@ -34,6 +34,7 @@ _EXPECTED = {
     "model_type": "must be a table",
     "dict_type": "must be a table",
 }
+"""What a value must be, by the type of pydantic's error."""
 
 
 def load_profile(path: Path, overrides: Sequence[str] = ()) -> Profile:
@@ -177,7 +178,7 @@ def _explain(detail: ErrorDetails) -> Problem:
         return Problem(_dotted(keys), f"unknown value {_shown(given)}{suggestion(str(given), choices)}")
     if detail["type"] == "value_error":
         return Problem(_dotted(keys), str(detail["ctx"]["error"]))
-    expected = _EXPECTED.get(detail["type"]) or detail["msg"].replace("Input should", "must")
+    expected = EXPECTED.get(detail["type"]) or detail["msg"].replace("Input should", "must")
     return Problem(_dotted(keys), f"{expected}, not {_shown(given)}")
 
 

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from harness.errors import UsageError
 from harness.profile.checks import suggestion
-from harness.profile.load import apply_overrides, read_document
+from harness.profile.load import EXPECTED, apply_overrides, read_document
 from harness.profile.model import CONTROL, MODES
 from harness.profile.table import Table
 from harness.sweep.metric import metric_problem
@@ -28,16 +28,7 @@ _OF_THE_SWEEP = {
     "profile.name": "sweep.name",
     "record.results": "--results",
 }
-_UNION_MEMBERS = ("float", "literal", "function")
-_EXPECTED = {
-    "int_type": "must be a whole number",
-    "string_type": "must be text in quotes",
-    "list_type": "must be a list",
-    "too_short": "must have at least one element",
-    "model_type": "must be a table",
-    "dict_type": "must be a table",
-    "missing": "is required",
-}
+_EXPECTED = {**EXPECTED, "list_type": "must be a list", "missing": "is required"}
 
 
 @dataclass(frozen=True)
