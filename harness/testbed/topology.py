@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from harness.errors import ProfileError
 from harness.provision.inventory import check_run_id
+from harness.testbed.conditions import DIRECTIONS, UNIMPEDED, Direction, LinkConditions
 
 LOADGEN, ECHOSERVER, FABRIC, SOURCE, DESTINATION = "loadgen", "echoserver", "fabric", "source", "destination"
 NODES = (LOADGEN, ECHOSERVER, FABRIC, SOURCE, DESTINATION)
 INSTANCES = (SOURCE, DESTINATION)
-LATENCY_BACKENDS = ("auto", "netem", "delay_line", "none")
+LINKED_NODES = (LOADGEN, ECHOSERVER, SOURCE, DESTINATION)
+"""Nodes with a link to the fabric."""
+LATENCY_BACKENDS = ("auto", "netem", "latency_generator", "delay_line", "none")
 RECEIVE_ORDERS = ("link", "flow", "cpu")
 
 BRIDGE = "br0"
@@ -70,6 +74,12 @@ class UplinkSpec:
             return self.burst_bytes
         return 0 if self.rate_bps is None else self.rate_bps * _BURST_NS // 8_000_000_000
 
+    @property
+    def conditions(self) -> LinkConditions:
+        """The same for one direction of a link. ProfileError where that is impossible."""
+        burst_ns = _BURST_NS if not self.rate_bps else -(-self.bucket_bytes * 8_000_000_000 // self.rate_bps)
+        return LinkConditions(self.rate_bps, burst_ns, self.queue_limit_bytes, self.latency_ns)
+
 
 @dataclass(frozen=True)
 class Topology:
@@ -80,6 +90,8 @@ class Topology:
     `receive_order` is what the links keep in order. A veth end queues frames on the CPU that sent them, so a sender
     that the scheduler moves overtakes itself ("cpu"); "flow" keeps every flow on one CPU, "link" all frames of a link
     (net.core.rps_default_mask, Linux 6.3; before it, every link behaves as "cpu").
+    `links` has the conditions of single directions of links, by (node, direction); the other links of the instances are
+    as `uplink` says, those of load generator and echoserver neither metered nor delayed.
     `kernel_stacks`: programs at both ends talk through the VNF by the kernel's stack (STACK_ADDRESSES).
     """
 
@@ -91,6 +103,7 @@ class Topology:
     mtu_bytes: int = 1500
     receive_order: str = "flow"
     kernel_stacks: bool = False
+    links: Mapping[tuple[str, Direction], LinkConditions] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         check_run_id(self.run_id)
@@ -107,6 +120,8 @@ class Topology:
             raise ProfileError(f"uplink latency {uplink.latency_ns} ns: must not be negative")
         if self.gso_max_size_bytes < self.mtu_bytes + 14:
             raise ProfileError(f"gso_max_size {self.gso_max_size_bytes} bytes: must hold at least one frame of the MTU")
+        if unknown := sorted(set(self.links) - {(node, way) for node in LINKED_NODES for way in DIRECTIONS}):
+            raise ProfileError(f"link {'.'.join(unknown[0])}: unknown; nodes are {', '.join(LINKED_NODES)}")
         if uplink.rate_bps is None:
             return
         if self.gso_max_size_bytes >= uplink.queue_limit_bytes:
@@ -120,3 +135,17 @@ class Topology:
     def netns(self, node: str) -> str:
         """Namespace of a node."""
         return f"{self.run_id}-{node}"
+
+    @property
+    def conditions(self) -> Mapping[tuple[str, Direction], LinkConditions]:
+        """What each direction of each link does to frames at the start of a run."""
+        default = {
+            **dict.fromkeys(LINKED_NODES, UNIMPEDED),
+            **dict.fromkeys(INSTANCES, self.uplink.conditions),
+        }
+        return {(node, way): self.links.get((node, way), default[node]) for node in LINKED_NODES for way in DIRECTIONS}
+
+    @property
+    def asks_for_impairments(self) -> bool:
+        """Whether any link has IPDV, loss, duplication, reordering or corruption."""
+        return any(conditions.is_impaired for conditions in self.conditions.values())

@@ -25,7 +25,7 @@ def test_every_address_is_unique_and_local() -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"latency_backend": "magic"}, "auto, netem, delay_line, none"),
+        ({"latency_backend": "magic"}, "auto, netem, latency_generator, delay_line, none"),
         ({"uplink": UplinkSpec(rate_bps=0)}, "uplink rate"),
         ({"uplink": UplinkSpec(rate_bps=-5)}, "uplink rate"),
         ({"uplink": UplinkSpec(latency_ns=-1)}, "latency"),
