@@ -57,12 +57,18 @@ def experiment() -> dashboard.Dashboard:
             "Round-trip time",
             [InfluxQl(over_time("traffic", rtt, run), alias=alias)],
             "ns",
-            "From the intended send time.",
+            "From the intended send time; the line is at 15 ms.",
+            limit=15e6,
         )
     )
-    packets = {name: f'sum("{name}_packets")' for name in ("intended", "received", "arrived")}
+    rates = {name: f'mean("{name}_bps")' for name in ("offered", "received")}
     made = made.with_panel(
-        lines("Requests and replies", [InfluxQl(over_time("traffic", packets, run), alias=alias)], "packets")
+        lines(
+            "Offered and received rate",
+            [InfluxQl(over_time("traffic", rates, run), alias=alias)],
+            "bit/s",
+            "Both directions together, as load.rate; received by the time of arrival.",
+        )
     )
     made = made.with_panel(
         lines(

@@ -4,23 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from grafana_foundation_sdk.builders import barchart, dashboard, table, timeseries
-from grafana_foundation_sdk.models.common import GraphDrawStyle, VisibilityMode
+from grafana_foundation_sdk.builders import barchart, dashboard, table, timeseries, xychart
+from grafana_foundation_sdk.builders.common import GraphThresholdsStyleConfig
+from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
+from grafana_foundation_sdk.builders.xychart import XychartFieldConfigPointSize
+from grafana_foundation_sdk.models.common import GraphDrawStyle, GraphThresholdsStyleMode, VisibilityMode
 from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
     DataTransformerConfig,
     DynamicConfigValue,
+    Threshold,
+    ThresholdsMode,
     VariableOption,
     VariableRefresh,
     VariableSort,
 )
+from grafana_foundation_sdk.models.xychart import SeriesMapping, XYShowMode
 
 from dashboards.query import DATASOURCE, VARIABLES, Annotations, InfluxQl, tag_values, where
 from harness.record.schema import SCHEMA
 
 WIDTH = 24
 HEIGHT = 8
-UNITS = {"ns": "ns", "s": "s", "bytes": "bytes", "bit/s": "bps", "packets": "short", "1": "percentunit"}
+LOAD = "offered_bps"
+UNITS = {
+    "ns": "ns",
+    "s": "s",
+    "bytes": "bytes",
+    "bit/s": "bps",
+    "packets": "short",
+    "runs": "short",
+    "1": "percentunit",
+}
 """Grafana's name of a unit of the schema."""
 
 
@@ -58,10 +73,20 @@ def lines(
     *,
     width: int = WIDTH // 2,
     dots: bool = False,
+    limit: float | None = None,
+    signed: bool = False,
 ) -> timeseries.Panel:
-    """A panel over time. dots: single points, for what is not continuous."""
+    """A panel over time. dots: single points, for what is not continuous. limit: a line to read the values against, in
+    the panel's unit. signed: values may be below zero.
+    """
     made = timeseries.Panel().title(title).description(description).datasource(DATASOURCE).unit(UNITS[unit])
-    made = made.span(width).height(HEIGHT).interval("100ms").min(0).line_width(1).fill_opacity(5)
+    made = made.span(width).height(HEIGHT).interval("100ms").line_width(1).fill_opacity(5)
+    if not signed:
+        made = made.min(0)
+    if limit is not None:
+        steps = [Threshold(value=None, color="transparent"), Threshold(value=limit, color="red")]
+        made = made.thresholds(ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps))
+        made = made.thresholds_style(GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.LINE))
     made = made.draw_style(GraphDrawStyle.POINTS).point_size(6) if dots else made.show_points(VisibilityMode.AUTO)
     for target in targets:
         made = made.with_target(target)
@@ -72,6 +97,18 @@ def bars(title: str, target: InfluxQl, unit: str, description: str = "", *, widt
     """A bar per row of a table, named by its column `mode`."""
     made = barchart.Panel().title(title).description(description).datasource(DATASOURCE).unit(UNITS[unit])
     made = made.span(width).height(HEIGHT).min(0).x_field("mode").with_transformation(without_time())
+    return made.with_target(target)
+
+
+def over_load(title: str, target: InfluxQl, unit: str, description: str = "") -> xychart.Panel:
+    """A point per run over its offered load, a colour per mode. The target's columns: time, mode, load, figure."""
+    made = xychart.Panel().title(title).description(description).datasource(DATASOURCE).unit(UNITS[unit])
+    made = made.span(WIDTH // 3).height(HEIGHT).mapping(SeriesMapping.AUTO).show(XYShowMode.POINTS)
+    made = made.point_size(XychartFieldConfigPointSize().fixed(6))
+    made = made.with_transformation(without_time()).with_transformation(
+        DataTransformerConfig(id_val="partitionByValues", options={"fields": ["mode"], "keepFields": False})
+    )
+    made = made.override_by_name(LOAD, [DynamicConfigValue(id_val="unit", value=UNITS["bit/s"])])
     return made.with_target(target)
 
 

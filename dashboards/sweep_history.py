@@ -6,7 +6,7 @@ from grafana_foundation_sdk.builders import dashboard
 
 from dashboards.parts import WIDTH, base, lines, rows_panel
 from dashboards.query import InfluxQl, over_time, rows
-from harness.record.schema import SCHEMA
+from harness.record.schema import SCHEMA, VERDICTS
 
 CHARTS = {
     "rtt_late_s": "Seconds of RTT > 15 ms",
@@ -16,6 +16,7 @@ CHARTS = {
     "received_bps": "Received load, both directions",
     "statelet_stream_bytes": "Statelet stream",
 }
+REGRESSIONS = ("migration_duration_ns", "rtt_p99_ns")
 LISTED = ("validity", "outcome", "frame_bytes", "offered_bps", "loss_s", "rtt_late_s", "migration_duration_ns")
 
 
@@ -29,6 +30,16 @@ def sweep_history() -> dashboard.Dashboard:
     for name, title in CHARTS.items():
         query = over_time("run_summary", {"mean": f'mean("{name}")'}, groups, variables)
         made = made.with_panel(lines(title, [InfluxQl(query, alias=alias)], units[name], dots=True))
+    for name in REGRESSIONS:
+        # InfluxQL has no running mean; sums over counts are one, from the first point on.
+        so_far = f'cumulative_sum(sum("{name}")) / cumulative_sum(count("{name}"))'
+        query = over_time("run_summary", {"change": f'mean("{name}") / ({so_far}) - 1'}, groups, variables)
+        about = "Against the mean of all runs so far in the time range, these among them: above zero is worse."
+        title = f"{CHARTS[name]}, change"
+        made = made.with_panel(lines(title, [InfluxQl(query, alias=alias)], "1", about, dots=True, signed=True))
+    verdicts = {verdict: f'sum("{verdict}")' for verdict in VERDICTS}
+    query = over_time("run_summary", verdicts, groups, variables)
+    made = made.with_panel(lines("Validity", [InfluxQl(query, alias=f"{alias} $col")], "runs", width=WIDTH, dots=True))
     counts = {
         "runs": 'count("frame_bytes")',
         "unexplained": 'sum("unexplained_packets")',

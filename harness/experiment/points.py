@@ -41,7 +41,7 @@ def run_points(
     lines = [summary_point(summary, record.started_wall_ns)]
     if series is not None:
         times_ns = [wall(at) for at in series.start_ns.tolist()]
-        lines += format_columns("traffic", tags, traffic_columns(series), times_ns)
+        lines += format_columns("traffic", tags, traffic_columns(series, summary.load.frame_bytes), times_ns)
     for event in events:
         fields = {"text": event.text, "duration_ns": event.duration_ns}
         lines.append(format_point("event", {**tags, "phase": event.phase}, fields, event.wall_ns))

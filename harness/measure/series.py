@@ -109,10 +109,13 @@ def _interval_quantiles(index: Int64Array, rtt_ns: Int64Array, count: int) -> tu
     return result
 
 
-def traffic_columns(series: TrafficSeries) -> dict[str, list[int | None]]:
-    """Columns of the `traffic` measurement by field name, one entry per interval; None where nothing was received."""
+def traffic_columns(series: TrafficSeries, frame_bytes: int) -> dict[str, list[int | None] | list[float]]:
+    """Columns of the `traffic` measurement by field name, one entry per interval; None where nothing was received.
+
+    frame_bytes: mean size of a frame, for the rates of both directions through the VNF together.
+    """
     per_packet = [f.name for f in fields(series) if f.name.endswith("_packets")]
-    columns: dict[str, list[int | None]] = {name: getattr(series, name).tolist() for name in per_packet}
+    columns: dict[str, list[int | None] | list[float]] = {name: getattr(series, name).tolist() for name in per_packet}
     received = (series.received_packets > 0).tolist()
     for name in ("rtt_p50_ns", "rtt_p90_ns", "rtt_p99_ns", "rtt_max_ns"):
         values = getattr(series, name).tolist()
@@ -121,4 +124,7 @@ def traffic_columns(series: TrafficSeries) -> dict[str, list[int | None]]:
     names = [*(f"rtt_le_{edge}us" for edge in edges_us), f"rtt_gt_{edges_us[-1]}us"]
     for i, name in enumerate(names):
         columns[name] = series.rtt_counts[:, i].tolist()
+    packet_bps = 2 * 8 * frame_bytes * 1e9 / series.interval_ns
+    columns["offered_bps"] = (series.intended_packets * packet_bps).tolist()
+    columns["received_bps"] = (series.arrived_packets * packet_bps).tolist()
     return columns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.record.lineprotocol import Value
+from harness.record.schema import VERDICTS
 from harness.record.summary import RunSummary
 
 
@@ -11,6 +12,7 @@ def run_summary_fields(summary: RunSummary) -> dict[str, Value]:
     window, migration = summary.window, summary.migration
     fields: dict[str, Value] = {
         "validity": summary.validity.verdict,
+        **{verdict: int(summary.validity.verdict == verdict.upper()) for verdict in VERDICTS},
         "outcome": migration.outcome,
         "frame_bytes": summary.load.frame_bytes,
         "unexplained_packets": unexplained_packets(summary),

@@ -44,6 +44,9 @@ RTT_EDGES_US = (5000, 8000, 10000, 10500, 11000, 12000, 15000, 20000, 30000, 500
 RTT_BUCKETS = (*(f"rtt_le_{edge}us" for edge in RTT_EDGES_US), f"rtt_gt_{RTT_EDGES_US[-1]}us")
 """Field names of the buckets: each counts the RTTs above the edge before it, up to its own."""
 
+VERDICTS = ("valid", "invalid", "failed")
+"""Fields of `run_summary` that count: what is text cannot be summed over time."""
+
 _TRAFFIC = Measurement(
     "traffic",
     _RUN_TAGS,
@@ -52,6 +55,8 @@ _TRAFFIC = Measurement(
         _packets("sent", "of those, sent at all"),
         _packets("received", "of those, answered"),
         _packets("arrived", "replies that arrived in the interval, whenever they were due"),
+        Field("offered_bps", "float", "bit/s", "load due in the interval, both directions"),
+        Field("received_bps", "float", "bit/s", "load of which replies arrived in the interval, both directions"),
         _packets("lost", "of the intended, never answered, or in a wrong cell"),
         _packets("wrong_cell", "of the lost, answered in a wrong cell"),
         _packets("late", "of the intended, answered with RTT > 15 ms"),
@@ -111,6 +116,7 @@ _RUN_SUMMARY = Measurement(
     _RUN_TAGS,
     (
         Field("validity", "string", "", "VALID, INVALID or FAILED"),
+        *(Field(verdict, "i", "runs", f"1 where the run is {verdict.upper()}, else 0") for verdict in VERDICTS),
         Field("outcome", "string", "", "completed, aborted, failed or none"),
         Field("frame_bytes", "i", "bytes", "frame size with the 42 header bytes"),
         Field("offered_bps", "float", "bit/s", "offered load, both directions through the VNF"),

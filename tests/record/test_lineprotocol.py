@@ -185,7 +185,7 @@ def test_traffic_series_fits_the_schema() -> None:
         server_flow=np.zeros(0, np.uint32),
     )
     series = traffic_series(records)
-    columns = traffic_columns(series)
+    columns = traffic_columns(series, 512)
     assert set(columns) == {field.name for field in SCHEMA["traffic"].fields}
     assert [edge * 1000 for edge in RTT_EDGES_US] == list(SERIES_EDGES_NS)
     lines = format_columns("traffic", TAGS, columns, series.start_ns)
@@ -194,6 +194,9 @@ def test_traffic_series_fits_the_schema() -> None:
     assert (lossy["lost_packets"], stamp) == ("1i", 200_000_000)
     assert "rtt_p50_ns" not in lossy
     assert parse(lines[0])[2]["rtt_le_10000us"] == "1i"
+    # One request of 512 bytes and its reply in 100 ms.
+    assert float(lossy["offered_bps"]) == 2 * 512 * 8 * 10
+    assert sum(columns["received_bps"]) == 3 * 2 * 512 * 8 * 10
 
 
 def test_schema_is_consistent() -> None:
