@@ -22,11 +22,15 @@ DASHBOARDS: dict[str, Callable[[], dashboard.Dashboard]] = {
 
 
 def documents() -> dict[str, str]:
-    """The text of every dashboard by the name of its file."""
-    return {
-        f"{name}.json": json.dumps(make().build(), cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-        for name, make in DASHBOARDS.items()
-    }
+    """The text of every dashboard by the name of its file; panels are numbered from 1 in their order."""
+    texts = {}
+    for name, make in DASHBOARDS.items():
+        made = make().build()
+        for number, panel in enumerate(made.panels or (), 1):
+            panel.id_val = number
+        text = json.dumps(made, cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False)
+        texts[f"{name}.json"] = f"{text}\n"
+    return texts
 
 
 def write(folder: Path = FOLDER) -> None:

@@ -21,11 +21,11 @@ LISTED = ("validity", "outcome", "frame_bytes", "offered_bps", "loss_s", "rtt_la
 
 
 def sweep_history() -> dashboard.Dashboard:
-    """Grouped by profile and mode; a point is the mean of the runs that started in one interval of the panel."""
+    """Grouped by profile, mode and load; a point is the mean of the runs that started in one interval of the panel."""
     made = base(
         "Sweep history", "slim-sweep-history", "Figures of runs over days and months.", "now-90d", ("profile", "mode")
     )
-    variables, groups, alias = ("profile", "mode"), ("profile", "mode"), "$tag_profile $tag_mode"
+    variables, groups, alias = ("profile", "mode"), ("profile", "mode", "load"), "$tag_profile $tag_mode $tag_load"
     units = {field.name: field.unit for field in SCHEMA["run_summary"].fields}
     for name, title in CHARTS.items():
         query = over_time("run_summary", {"mean": f'mean("{name}")'}, groups, variables)

@@ -13,6 +13,7 @@ from harness.record.events import Event
 from harness.record.lineprotocol import format_columns, format_point
 from harness.record.points import run_summary_fields
 from harness.record.summary import RunSummary
+from harness.units import format_rate
 
 
 def series_of(profile: Profile, record: RunRecord, packets: PacketRecords) -> TrafficSeries:
@@ -55,6 +56,7 @@ def run_points(
 def summary_point(summary: RunSummary, started_wall_ns: int) -> str:
     """The line of a run's summary; the only one of a run that ended without records."""
     tags = {"run_id": summary.run_id, "profile": summary.profile, "mode": summary.mode}
+    tags["load"] = format_rate(summary.load.offered_bps)
     return format_point("run_summary", tags, run_summary_fields(summary), started_wall_ns)
 
 

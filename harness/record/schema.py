@@ -20,7 +20,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One measurement. `run_id`, `profile` and `mode` are tags of all."""
+    """One measurement. `run_id`, `profile` and `mode` are tags of all; `load` is the planned load, as 300Mbit."""
 
     name: str
     tags: tuple[str, ...]
@@ -113,7 +113,7 @@ _EVENT = Measurement(
 
 _RUN_SUMMARY = Measurement(
     "run_summary",
-    _RUN_TAGS,
+    (*_RUN_TAGS, "load"),
     (
         Field("validity", "string", "", "VALID, INVALID or FAILED"),
         *(Field(verdict, "i", "runs", f"1 where the run is {verdict.upper()}, else 0") for verdict in VERDICTS),

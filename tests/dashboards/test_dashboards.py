@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from dashboards.interpolation import Query, queries
 from dashboards.registry import FOLDER, documents
 from harness.record.schema import SCHEMA
-from tests.system.grafana import Query, queries
 
 NAMES = sorted(path.name for path in FOLDER.glob("*.json"))
 
@@ -68,6 +70,21 @@ def test_every_data_source_is_the_chosen_one_and_panels_do_not_overlap(name: str
         assert place["x"] + place["w"] <= 24
         assert not cells & taken
         taken |= cells
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_panels_have_numbers_of_their_own_and_say_their_units(name: str) -> None:
+    panels = dashboard(name)["panels"]
+    assert sorted(panel["id"] for panel in panels) == list(range(1, len(panels) + 1))
+    for panel in panels:
+        overrides = [p["id"] for o in panel["fieldConfig"]["overrides"] for p in o["properties"]]
+        assert panel["fieldConfig"]["defaults"].get("unit") or "unit" in overrides, panel["title"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_model_of_a_dashboard_reads_the_file_whole(name: str) -> None:
+    read = Dashboard.from_json(dashboard(name))
+    assert json.loads(json.dumps(read, cls=JSONEncoder)) == dashboard(name)
 
 
 def test_the_files_beside_them_are_there() -> None:

@@ -18,7 +18,7 @@ def test_a_run_without_records_has_its_verdict_and_leaves_out_what_was_not_measu
         migration=MigrationSummary(outcome="failed", reason="the destination is gone"),
     )
     head, fields, time_ns = summary_point(summary, 1_767_225_600_000_000_000).split(" ")
-    assert head == "run_summary,mode=statelet,profile=p,run_id=abc-01"
+    assert head == "run_summary,load=1bit,mode=statelet,profile=p,run_id=abc-01"
     assert time_ns == "1767225600000000000"
     assert {'validity="FAILED"', 'outcome="failed"', "frame_bytes=512i"} <= set(fields.split(","))
     assert "loss_s" not in fields

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from dashboards.interpolation import NS_PER_MS, Range, interpolated, queries
 from harness.record.lineprotocol import format_point
 from harness.sink.background import delivering
 from harness.sink.target import Target
 from tests.system.conftest import ROOT, Cli
-from tests.system.grafana import NS_PER_MS, Range, interpolated, queries
 from tests.system.influx_servers import InfluxDb1, VictoriaMetrics
 
 pytestmark = [pytest.mark.timeout(240)]

@@ -47,18 +47,23 @@ class Range(NamedTuple):
 
 
 def queries(dashboard: Mapping[str, Any]) -> Iterator[Query]:
-    """Every query of every variable, annotation and panel."""
+    """Every query of every variable, annotation and panel. ValueError where a panel's interval is not in ms."""
     for variable in dashboard["templating"]["list"]:
         if variable["type"] == "query":
             yield Query(f"variable {variable['name']}", variable["query"])
     for annotation in dashboard["annotations"].get("list", ()):
         yield Query(f"annotation {annotation['name']}", annotation["target"]["query"])
     for panel in dashboard["panels"]:
-        interval = panel.get("interval", "1ms")
-        assert interval.endswith("ms")
-        for target in panel["targets"]:
-            assert target["rawQuery"]
-            yield Query(f"panel {panel['title']}", target["query"], target["alias"], int(interval[:-2]))
+        yield from panel_queries(panel)
+
+
+def panel_queries(panel: Mapping[str, Any]) -> Iterator[Query]:
+    """Every query of one panel. ValueError as `queries`."""
+    interval = panel.get("interval", "1ms")
+    if not interval.endswith("ms"):
+        raise ValueError(f"panel {panel['title']}: interval {interval!r} is not in ms")
+    for target in panel["targets"]:
+        yield Query(f"panel {panel['title']}", target["query"], target["alias"], int(interval[:-2]))
 
 
 def escaped(value: str) -> str:
@@ -85,5 +90,6 @@ def interpolated(query: Query, chosen: Mapping[str, Sequence[str] | None], shown
     text = query.text.replace("$timeFilter", f"time >= {shown.from_ms}ms and time <= {shown.to_ms}ms")
     text = text.replace("$__interval", interval(shown, query.least_ms))
     text = re.sub(r"\$\{(\w+):regex\}", lambda match: formatted(chosen[match[1]]), text)
-    assert "$" not in text.replace("$/", ""), text
+    if "$" in text.replace("$/", ""):
+        raise KeyError(f"a variable is left in {text}")
     return text
