@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("harness", "loadgen", "vnf_images")
 LINES_MAX = 400
 
-BASE = {"harness.errors", "harness.units"}
+BASE = {"harness.errors", "harness.units", "harness.distributions"}
 LOW = BASE | {"harness.dataplane", "harness.provision"}
 # The instance runs in its namespace with nothing of the controller's side: no provisioning, no recording. Of the kernel
 # interface it needs one call: entering a namespace.
@@ -25,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "harness": set(),
     "harness.errors": set(),
     "harness.units": set(),
+    "harness.distributions": set(),
     "harness.dataplane": BASE,
     "harness.provision": BASE,
     "harness.measure": LOW,

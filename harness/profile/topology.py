@@ -17,7 +17,6 @@ def make_topology(profile: Profile, run_id: str) -> Topology:
             queue_limit_bytes=uplink.queue_limit_bytes,
             latency_ns=uplink.latency_ns,
         ),
-        # Nothing has to delay by 0 s; a delay line would still take the management addresses off the uplink.
-        latency_backend=uplink.latency_backend if uplink.latency_ns else "none",
+        latency_backend=uplink.latency_backend,
         kernel_stacks=profile.load.workload == "command",
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.errors import HarnessError, MachineError
 from harness.provision import messages
 from harness.provision.connections.local import in_throwaway_namespace
+from harness.provision.netem import netem_replace, netem_state
 from harness.provision.netlink import NETLINK_ROUTE, NetlinkError, Request, RouteSocket
 
 _CAP_NET_ADMIN, _CAP_NET_RAW, _CAP_SYS_ADMIN, _CAP_SYS_NICE = 12, 13, 21, 23
@@ -125,8 +126,7 @@ def _probe() -> KernelFeatures:
         root = messages.TC_H_ROOT
         tbf_options = messages.tbf_options(1_000_000_000, 2_500_000, 65536)
         tbf = _works(ask(messages.qdisc_replace(1, "tbf", root, 0x10000, tbf_options)))
-        netem_options = messages.netem_options(2_500_000, 1000)
-        netem = _works(ask(messages.qdisc_replace(1, "netem", root, 0x20000, netem_options)))
+        netem = _works(ask(netem_replace(1, root, 0x20000, netem_state(2_500_000, limit_packets=1000))))
         return KernelFeatures(namespaces=True, veth=veth, bridge=bridge, tbf=tbf, netem=netem)
 
 

@@ -40,6 +40,7 @@ PORT_FLAGS = {
     "flood": "IFLA_BRPORT_UNICAST_FLOOD",
     "mcast_flood": "IFLA_BRPORT_MCAST_FLOOD",
     "bcast_flood": "IFLA_BRPORT_BCAST_FLOOD",
+    "isolated": "IFLA_BRPORT_ISOLATED",
 }
 
 Attributes = list[Any]
@@ -235,12 +236,6 @@ def tbf_options(rate_bps: int, burst_bytes: int, limit_bytes: int) -> dict[str, 
     buffer_ns = burst_bytes * 1_000_000_000 // bytes_per_second
     parameters = {"rate": bytes_per_second, "mtu": 0, "buffer": ticks_of_ns(buffer_ns), "limit": limit_bytes}
     return {"attrs": [("TCA_TBF_PARMS", parameters), ("TCA_TBF_RTAB", True)]}
-
-
-def netem_options(latency_ns: int, limit_packets: int) -> dict[str, Any]:
-    """Constant delay (tc-netem(8)) for at most `limit_packets` waiting packets."""
-    fields = {"loss": 0, "gap": 0, "duplicate": 0, "jitter": 0, "attrs": []}
-    return {"delay": ticks_of_ns(latency_ns), "limit": limit_packets, **fields}
 
 
 def qdisc_replace(index: int, kind: str, parent: int, handle: int, options: dict[str, Any]) -> Request:

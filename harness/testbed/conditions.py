@@ -74,3 +74,13 @@ class LinkConditions:
 
 UNIMPEDED = LinkConditions()
 """Neither metered, delayed nor impaired."""
+
+
+@dataclass(frozen=True)
+class LaterConditions:
+    """What one direction of a link will be during a run; `path` names what asks for it, such as "impairment[0]"."""
+
+    path: str
+    node: str
+    direction: Direction
+    conditions: LinkConditions

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.errors import MachineError
 from harness.provision.facts import Facts
 from harness.provision.task import Task
@@ -16,9 +18,11 @@ from harness.provision.tasks.qdisc import Netem, Qdiscs, Tbf
 from harness.provision.tasks.route import DefaultRoute
 from harness.provision.tasks.sysctl import SysctlMember, Sysctls
 from harness.testbed import topology as names
+from harness.testbed.backend import DELAY_LINE, Shape, resolve_backend, shape_of
+from harness.testbed.conditions import MAX_RATE_BPS, Direction, LinkConditions
 from harness.testbed.topology import Topology
 
-_QUIET_PORT = {"learning": False, "flood": False, "mcast_flood": False}
+_QUIET_PORT = {"learning": False, "flood": False, "mcast_flood": False, "isolated": False}
 _SYSCTLS = {
     "net.ipv6.conf.all.disable_ipv6": "1",
     "net.ipv6.conf.default.disable_ipv6": "1",
@@ -30,22 +34,9 @@ _SYSCTLS = {
 _FABRIC_SYSCTLS = {f"net.bridge.bridge-nf-call-{table}": "0" for table in ("iptables", "ip6tables", "arptables")}
 
 
-def resolve_backend(requested: str, facts: Facts) -> str:
-    """The latency backend that will run: "netem", "delay_line" or "none"; MachineError when the kernel lacks the one
-    asked for.
-    """
-    if requested == "auto":
-        return "netem" if facts.features.netem else "delay_line"
-    if requested == "netem" and not facts.features.netem:
-        raise MachineError(
-            f"latency backend netem: the kernel {facts.kernel_release} has no sch_netem; use delay_line or auto"
-        )
-    return requested
-
-
 def tasks_for(topology: Topology, facts: Facts) -> list[Task]:
     """All tasks that build the testbed, in order. MachineError when this host cannot do what the topology asks for."""
-    backend = resolve_backend(topology.latency_backend, facts)
+    backend = resolve_backend(topology, facts).name
     if topology.congestion_control not in facts.congestion_controls:
         known = ", ".join(facts.congestion_controls)
         raise MachineError(f"TCP congestion control {topology.congestion_control!r}: not available; there are {known}")
@@ -104,7 +95,7 @@ def _bridge(topology: Topology) -> Task:
 
 def management_link(backend: str) -> str:
     """Link of an instance that carries its management address."""
-    return names.MANAGEMENT_LINK if backend == "delay_line" else names.UPLINK
+    return names.MANAGEMENT_LINK if backend == DELAY_LINE else names.UPLINK
 
 
 def _links(topology: Topology, backend: str) -> list[Task]:
@@ -114,10 +105,10 @@ def _links(topology: Topology, backend: str) -> list[Task]:
     for node, mac in names.NODE_MACS.items():
         netns = topology.netns(node)
         port = LinkEnd(fabric, node, names.PORT_MACS[node], mtu, gso, master=names.BRIDGE)
-        separate = node in names.INSTANCES and backend == "delay_line"
+        separate = node in names.INSTANCES and backend == DELAY_LINE
         uplink = LinkEnd(netns, names.UPLINK, names.UPLINK_MACS[node] if separate else mac, mtu, gso)
         tasks.append(VethPair(node, port, uplink, container=netns))
-    if backend == "delay_line":
+    if backend == DELAY_LINE:
         for node in names.INSTANCES:
             netns = topology.netns(node)
             end = LinkEnd(netns, names.MANAGEMENT_LINK, names.MANAGEMENT_MACS[node], mtu, gso)
@@ -157,31 +148,51 @@ def _management(topology: Topology, backend: str) -> list[Task]:
     return addresses + neighbours
 
 
-def uplink_chain(topology: Topology, backend: str) -> list[Tbf | Netem]:
-    """Queueing disciplines of one direction of an uplink.
+def link_chain(conditions: LinkConditions, shape: Shape) -> list[Tbf | Netem]:
+    """Queueing disciplines of one direction of a link.
 
     netem goes first with tbf behind it: the other way round netem's large queue would replace the meter's short one.
     """
     chain: list[Tbf | Netem] = []
-    uplink = topology.uplink
-    if backend == "netem" and uplink.latency_ns > 0:
-        chain.append(Netem(uplink.latency_ns))
-    if uplink.rate_bps is not None:
-        chain.append(Tbf(uplink.rate_bps, uplink.bucket_bytes, uplink.queue_limit_bytes))
+    if shape.delays:
+        chain.append(
+            Netem(
+                conditions.latency_ns,
+                ipdv_ns=conditions.ipdv_ns,
+                distribution=conditions.ipdv_distribution if shape.names_distribution else None,
+                loss=conditions.loss,
+                duplication=conditions.duplication,
+                reordering=conditions.reordering,
+                corruption=conditions.corruption,
+            )
+        )
+    if shape.meters:
+        # Where a meter comes and goes, "none" is one that never binds.
+        rate_bps = MAX_RATE_BPS if conditions.rate_bps is None else conditions.rate_bps
+        bucket_bytes = replace(conditions, rate_bps=rate_bps).bucket_bytes
+        chain.append(Tbf(rate_bps, bucket_bytes, conditions.queue_limit_bytes))
     return chain
 
 
-def _meters(topology: Topology, backend: str) -> list[Task]:
-    chain = uplink_chain(topology, backend)
-    if not chain:
-        return []
-    fabric = topology.netns(names.FABRIC)
-    tasks: list[Task] = []
-    for node in names.INSTANCES:
+def link_task(topology: Topology, backend: str, node: str, way: Direction, conditions: LinkConditions) -> Qdiscs:
+    """What puts one direction of a link under those conditions, as far as queueing disciplines make them: "up" leaves
+    from the node, "down" from the fabric's port.
+    """
+    chain = link_chain(conditions, shape_of(topology, backend, node, way))
+    if way == "up":
         netns = topology.netns(node)
-        tasks.append(Qdiscs(names.FABRIC, fabric, node, chain, container=fabric))
-        tasks.append(Qdiscs(node, netns, names.UPLINK, chain, container=netns))
-    return tasks
+        return Qdiscs(node, netns, names.UPLINK, chain, container=netns)
+    fabric = topology.netns(names.FABRIC)
+    return Qdiscs(names.FABRIC, fabric, node, chain, container=fabric)
+
+
+def _meters(topology: Topology, backend: str) -> list[Task]:
+    tasks = [
+        link_task(topology, backend, node, way, topology.conditions[node, way])
+        for node in (*names.INSTANCES, names.LOADGEN, names.ECHOSERVER)
+        for way in ("down", "up")
+    ]
+    return [task for task in tasks if task.chain]
 
 
 def _kernel_stacks(topology: Topology) -> list[Task]:

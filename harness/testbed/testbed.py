@@ -20,7 +20,8 @@ from harness.provision.ownership import Ownership
 from harness.provision.task import Context, Task
 from harness.provision.tasks.process import Process, ProcessReady
 from harness.testbed import topology as names
-from harness.testbed.construction import management_link, resolve_backend, tasks_for
+from harness.testbed.backend import resolve_backend
+from harness.testbed.construction import management_link, tasks_for
 from harness.testbed.fabric import Fabric
 from harness.testbed.topology import Topology
 
@@ -78,7 +79,8 @@ class Testbed:
     ) -> None:
         self.topology = topology
         self.facts = facts if facts is not None else gather_facts()
-        self.backend = resolve_backend(topology.latency_backend, self.facts)
+        resolved = resolve_backend(topology, self.facts)
+        self.backend, self.backend_reason = resolved.name, resolved.reason
         self.connection: Connection = connection if connection is not None else LocalConnection()
         self.inventory = Inventory.on_one_host(topology.run_id, names.NODES, self.connection)
         self._callback = callback

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.errors import ProfileError
 from harness.provision.inventory import check_run_id
-from harness.testbed.conditions import DIRECTIONS, UNIMPEDED, Direction, LinkConditions
+from harness.testbed.conditions import DIRECTIONS, UNIMPEDED, Direction, LaterConditions, LinkConditions
 
 LOADGEN, ECHOSERVER, FABRIC, SOURCE, DESTINATION = "loadgen", "echoserver", "fabric", "source", "destination"
 NODES = (LOADGEN, ECHOSERVER, FABRIC, SOURCE, DESTINATION)
@@ -91,7 +91,8 @@ class Topology:
     that the scheduler moves overtakes itself ("cpu"); "flow" keeps every flow on one CPU, "link" all frames of a link
     (net.core.rps_default_mask, Linux 6.3; before it, every link behaves as "cpu").
     `links` has the conditions of single directions of links, by (node, direction); the other links of the instances are
-    as `uplink` says, those of load generator and echoserver neither metered nor delayed.
+    as `uplink` says, those of load generator and echoserver neither metered nor delayed. `later`: what they will be
+    changed to while a run goes on, so that what carries a change out is there from the start.
     `kernel_stacks`: programs at both ends talk through the VNF by the kernel's stack (STACK_ADDRESSES).
     """
 
@@ -104,6 +105,7 @@ class Topology:
     receive_order: str = "flow"
     kernel_stacks: bool = False
     links: Mapping[tuple[str, Direction], LinkConditions] = field(default_factory=dict, hash=False)
+    later: tuple[LaterConditions, ...] = ()
 
     def __post_init__(self) -> None:
         check_run_id(self.run_id)
@@ -120,17 +122,27 @@ class Topology:
             raise ProfileError(f"uplink latency {uplink.latency_ns} ns: must not be negative")
         if self.gso_max_size_bytes < self.mtu_bytes + 14:
             raise ProfileError(f"gso_max_size {self.gso_max_size_bytes} bytes: must hold at least one frame of the MTU")
-        if unknown := sorted(set(self.links) - {(node, way) for node in LINKED_NODES for way in DIRECTIONS}):
+        links = set(self.links) | {(item.node, item.direction) for item in self.later}
+        if unknown := sorted(links - {(node, way) for node in LINKED_NODES for way in DIRECTIONS}):
             raise ProfileError(f"link {'.'.join(unknown[0])}: unknown; nodes are {', '.join(LINKED_NODES)}")
-        if uplink.rate_bps is None:
+        self._check_meter("uplink", uplink.conditions)
+        for (node, way), conditions in self.links.items():
+            self._check_meter(f"links.{node}.{way}:", conditions)
+        for item in self.later:
+            self._check_meter(f"{item.path}:", item.conditions)
+
+    def _check_meter(self, where: str, conditions: LinkConditions) -> None:
+        if conditions.rate_bps is None:
             return
-        if self.gso_max_size_bytes >= uplink.queue_limit_bytes:
+        if self.gso_max_size_bytes >= conditions.queue_limit_bytes:
             raise ProfileError(
-                f"uplink queue limit {uplink.queue_limit_bytes} bytes: must be larger than gso_max_size "
+                f"{where} queue limit {conditions.queue_limit_bytes} bytes: must be larger than gso_max_size "
                 f"({self.gso_max_size_bytes} bytes), or the meter drops every full TCP frame"
             )
-        if uplink.bucket_bytes < self.mtu_bytes + 14:
-            raise ProfileError(f"uplink burst {uplink.bucket_bytes} bytes: must hold at least one frame of the MTU")
+        if conditions.bucket_bytes < self.mtu_bytes + 14:
+            raise ProfileError(
+                f"{where} burst {conditions.bucket_bytes} bytes: must hold at least one frame of the MTU"
+            )
 
     def netns(self, node: str) -> str:
         """Namespace of a node."""
@@ -147,5 +159,14 @@ class Topology:
 
     @property
     def asks_for_impairments(self) -> bool:
-        """Whether any link has IPDV, loss, duplication, reordering or corruption."""
-        return any(conditions.is_impaired for conditions in self.conditions.values())
+        """Whether any link has, or will have, IPDV, loss, duplication, reordering or corruption."""
+        return any(conditions.is_impaired for ever in self.ever.values() for conditions in ever)
+
+    @property
+    def ever(self) -> Mapping[tuple[str, Direction], tuple[LinkConditions, ...]]:
+        """All that each direction of each link is in the course of a run, what it is at the start first."""
+        later: dict[tuple[str, Direction], tuple[LinkConditions, ...]] = {}
+        for item in self.later:
+            key = (item.node, item.direction)
+            later[key] = (*later.get(key, ()), item.conditions)
+        return {key: (conditions, *later.get(key, ())) for key, conditions in self.conditions.items()}

@@ -41,9 +41,3 @@ def test_the_meter_keeps_rate_burst_and_limit(rate_bps: int) -> None:
 def test_ticks_keep_a_duration_to_half_a_tick(duration_ns: int) -> None:
     tick_ns = messages.ns_of_ticks(1000) / 1000
     assert abs(messages.ns_of_ticks(messages.ticks_of_ns(duration_ns)) - duration_ns) <= tick_ns / 2 + 1
-
-
-def test_latency_is_given_in_ticks() -> None:
-    options = messages.netem_options(2_500_000, 1000)
-    assert messages.ns_of_ticks(options["delay"]) == pytest.approx(2_500_000, abs=64)
-    assert options["limit"] == 1000

@@ -14,7 +14,7 @@ from harness.provision.tasks.netns import NetworkNamespace
 from harness.provision.tasks.offloads import OffloadsOff
 from harness.provision.tasks.qdisc import Qdiscs
 from harness.provision.tasks.route import DefaultRoute
-from harness.testbed.construction import management_link, receive_mask, resolve_backend, tasks_for
+from harness.testbed.construction import management_link, receive_mask, tasks_for
 from harness.testbed.topology import Topology, UplinkSpec
 
 FACTS = Facts(
@@ -38,25 +38,6 @@ WITH_NETEM = dataclasses.replace(FACTS, features=dataclasses.replace(FACTS.featu
 
 def wanted(tasks: list[Task], kind: type[Task]) -> State:
     return {key: value for task in tasks if isinstance(task, kind) for key, value in task.wanted().items()}
-
-
-@pytest.mark.parametrize(
-    ("requested", "facts", "expected"),
-    [
-        ("auto", FACTS, "delay_line"),
-        ("auto", WITH_NETEM, "netem"),
-        ("delay_line", WITH_NETEM, "delay_line"),
-        ("none", FACTS, "none"),
-        ("netem", WITH_NETEM, "netem"),
-    ],
-)
-def test_chooses_the_latency_backend(requested: str, facts: Facts, expected: str) -> None:
-    assert resolve_backend(requested, facts) == expected
-
-
-def test_netem_is_refused_where_the_kernel_lacks_it() -> None:
-    with pytest.raises(MachineError, match="sch_netem"):
-        tasks_for(Topology("abcdefg1", latency_backend="netem"), FACTS)
 
 
 def test_a_congestion_control_the_kernel_lacks_is_refused() -> None:

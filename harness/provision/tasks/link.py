@@ -143,25 +143,26 @@ class VethPair(Task):
 
 
 class LinkSettings(Task):
-    """Bring a link that exists anyway (such as lo) up."""
+    """The administrative state of a link that is there anyway (such as lo): up unless told otherwise."""
 
     name = "bring link up"
 
-    def __init__(self, node: str, netns: str | None, link: str, container: str | None = None) -> None:
+    def __init__(self, node: str, netns: str | None, link: str, container: str | None = None, up: bool = True) -> None:
         super().__init__(node, container)
         self.netns = netns
         self.link = link
+        self.up = up
 
     def wanted(self) -> State:
-        return {f"{self.netns}/{self.link} up": True}
+        return {f"{self.netns}/{self.link} up": self.up}
 
     def observe(self, context: Context) -> State:
         found = lookup.link(context, self.netns, self.link)
         return {} if found is None else {f"{self.netns}/{self.link} up": bool(found["flags"] & _IFF_UP)}
 
     def apply(self, context: Context, changes: Sequence[Change]) -> None:
-        context.connection.netlink(self.netns).transact([messages.link_set(self.link, [], up=True)])
+        context.connection.netlink(self.netns).transact([messages.link_set(self.link, [], up=self.up)])
 
     def undo(self, context: Context) -> None:
         with contextlib.suppress(NamespaceMissing, NetlinkError):  # the link may be gone, and with it what was set
-            context.connection.netlink(self.netns).transact([messages.link_set(self.link, [], up=False)])
+            context.connection.netlink(self.netns).transact([messages.link_set(self.link, [], up=not self.up)])

@@ -1,4 +1,4 @@
-"""Queueing disciplines of a link: tbf as the meter, netem as the latency, or netem with tbf behind it."""
+"""Queueing disciplines of a link: tbf as the meter, netem for latency and impairments with tbf behind it, or none."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.provision import messages
 from harness.provision.connections.errors import NamespaceMissing
+from harness.provision.netem import netem_replace, netem_state
 from harness.provision.netlink import Request
 from harness.provision.task import Change, Context, State, Task
 from harness.provision.tasks import lookup
@@ -16,6 +17,8 @@ from harness.provision.tasks import lookup
 _ROOT_HANDLE = 0x10000
 _CHILD_PARENT = 0x10001
 _CHILD_HANDLE = 0x20000
+_NO_QUEUE = "noqueue"
+"""What a veth has until it is given a queueing discipline."""
 
 
 @dataclass(frozen=True)
@@ -37,19 +40,41 @@ class Tbf:
     def options(self) -> dict[str, Any]:
         return messages.tbf_options(self.rate_bps, self.burst_bytes, self.limit_bytes)
 
+    def request(self, link_index: int, parent: int, handle: int) -> Request:
+        """Install it, or change one that is there without dropping what waits in it."""
+        return messages.qdisc_replace(link_index, "tbf", parent, handle, self.options())
+
 
 @dataclass(frozen=True)
 class Netem:
-    """Constant delay for at most `limit_packets` packets at a time."""
+    """Delay and impairments (tc-netem(8)) for at most `limit_packets` packets at a time; probabilities are from 0 to 1.
+
+    `distribution` None is uniform. Name "uniform" instead where the distribution may have been another one before.
+    """
 
     latency_ns: int
     limit_packets: int = 100_000
+    ipdv_ns: int = 0
+    distribution: str | None = None
+    loss: float = 0.0
+    duplication: float = 0.0
+    reordering: float = 0.0
+    corruption: float = 0.0
 
     def state(self) -> dict[str, int]:
-        return {"latency_ticks": messages.ticks_of_ns(self.latency_ns), "limit_packets": self.limit_packets}
+        return netem_state(
+            self.latency_ns,
+            self.ipdv_ns,
+            limit_packets=self.limit_packets,
+            loss=self.loss,
+            duplication=self.duplication,
+            reordering=self.reordering,
+            corruption=self.corruption,
+        )
 
-    def options(self) -> dict[str, Any]:
-        return messages.netem_options(self.latency_ns, self.limit_packets)
+    def request(self, link_index: int, parent: int, handle: int) -> Request:
+        """Install it, or change one that is there; what waits in it keeps its time."""
+        return netem_replace(link_index, parent, handle, self.state(), self.distribution)
 
 
 def read_qdiscs(found: Sequence[Any], link_index: int) -> dict[int, dict[str, Any]]:
@@ -66,13 +91,30 @@ def read_qdiscs(found: Sequence[Any], link_index: int) -> dict[int, dict[str, An
             state.update(rate_bps=parameters["rate"] * 8, burst_ticks=parameters["buffer"])
             state.update(limit_bytes=parameters["limit"])
         elif kind == "netem":
-            state.update(latency_ticks=options["delay"], limit_packets=options["limit"])
+            state.update(_netem_state(options))
         result[int(item["parent"])] = state
     return result
 
 
+def _netem_state(options: Any) -> dict[str, int]:
+    reorder = options.get_attr("TCA_NETEM_REORDER")
+    corrupt = options.get_attr("TCA_NETEM_CORRUPT")
+    return {
+        "latency_ticks": options["delay"],
+        "limit_packets": options["limit"],
+        "loss": options["loss"],
+        "gap": options["gap"],
+        "duplication": options["duplicate"],
+        "ipdv_ticks": options["jitter"],
+        "reordering": reorder["prob_reorder"] if reorder else 0,
+        "corruption": corrupt["prob_corrupt"] if corrupt else 0,
+    }
+
+
 class Qdiscs(Task):
-    """Queueing disciplines at the egress of a link: the first at the root, a second one behind it."""
+    """Queueing disciplines at the egress of a link: the first at the root, a second one behind it; none if there is
+    none.
+    """
 
     name = "set queueing discipline"
 
@@ -90,7 +132,7 @@ class Qdiscs(Task):
             kind = type(item).__name__.lower()
             state.update({f"{self.link} {position} {key}": value for key, value in item.state().items()})
             state[f"{self.link} {position} kind"] = kind
-        return state
+        return state or {f"{self.link} 0 kind": _NO_QUEUE}
 
     def observe(self, context: Context) -> State:
         number = lookup.index(context, self.netns, self.link)
@@ -104,14 +146,16 @@ class Qdiscs(Task):
 
     def apply(self, context: Context, changes: Sequence[Change]) -> None:
         number = lookup.required_index(context, self.netns, self.link)
-        context.connection.netlink(self.netns).transact(self.requests(number))
+        absent = frozenset() if self.chain else frozenset({errno.ENOENT, errno.EINVAL})
+        context.connection.netlink(self.netns).transact(self.requests(number), ignore=absent)
 
     def requests(self, link_index: int) -> list[Request]:
         """The requests that install the chain on the link of that index."""
+        if not self.chain:
+            return [messages.qdisc_delete(link_index, messages.TC_H_ROOT)]
         places = ((messages.TC_H_ROOT, _ROOT_HANDLE), (_CHILD_PARENT, _CHILD_HANDLE))
         return [
-            messages.qdisc_replace(link_index, type(item).__name__.lower(), parent, handle, item.options())
-            for item, (parent, handle) in zip(self.chain, places, strict=False)
+            item.request(link_index, parent, handle) for item, (parent, handle) in zip(self.chain, places, strict=False)
         ]
 
     def undo(self, context: Context) -> None:
