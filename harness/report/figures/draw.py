@@ -79,8 +79,8 @@ def _draw_panel(axes: Axes, panel: Panel, picture: Picture) -> None:
     else:
         axes.set_yscale(panel.y_scale)
     asides = _asides(panel, picture)
-    for line, aside in zip(panel.lines, asides, strict=True):
-        _draw_line(axes, line, picture, aside)
+    for number, (line, aside) in enumerate(zip(panel.lines, asides, strict=True)):
+        _draw_line(axes, line, picture, aside, number)
     for rule in panel.rules:
         axes.axhline(rule.y, color="black", linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
     axes.set_xlim(*(panel.x_range or (0.0, 1.04 * largest_x(picture.panels) or 1.0)))
@@ -115,7 +115,16 @@ def _draw_panel(axes: Axes, panel: Panel, picture: Picture) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
     label_marks(axes, panel)
     if picture.over_time:
-        axes.legend(fontsize=7.5, loc="upper right", framealpha=0.9, borderpad=0.3, handlelength=1.8)
+        if not panel.lines:
+            axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color="grey", fontsize=8)
+            return
+        axes.legend(
+            fontsize=7.5 if len(panel.lines) <= 4 else 6,
+            loc="upper right",
+            framealpha=0.9,
+            borderpad=0.3,
+            handlelength=1.8,
+        )
     else:
         label_lines(axes, panel, picture, asides)
 
@@ -126,10 +135,14 @@ def _asides(panel: Panel, picture: Picture) -> list[float]:
     return [step * (index - (len(panel.lines) - 1) / 2) for index in range(len(panel.lines))]
 
 
-def _draw_line(axes: Axes, line: Line, picture: Picture, aside: float) -> None:
+def _draw_line(axes: Axes, line: Line, picture: Picture, aside: float, number: int) -> None:
     x = np.array([p.x + aside for p in line.points], dtype=float)
     y = np.array([np.nan if p.y is None else p.y for p in line.points], dtype=float)
     colour = look.colour(line.mode, picture.modes)
+    if line.role == "curve":
+        dashes, shade = look.curve(number)
+        axes.plot(x, y, color=shade, linestyle=dashes, linewidth=1.1, label=shown(line.label))
+        return
     if picture.over_time:
         _draw_over_time(axes, line, x, y, colour)
         return

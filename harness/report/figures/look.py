@@ -30,5 +30,11 @@ def marker(frame_bytes: int, frames: Sequence[int]) -> str:
     return _FRAME_MARKERS.get(frame_bytes) or _nth(_OTHER_MARKERS, frame_bytes, others)
 
 
+def curve(number: int) -> tuple[str, str]:
+    """(line style, colour) of the curves of one panel, which are not told apart by their mode."""
+    colours = (*_MODE_COLOURS.values(), *_OTHER_COLOURS)
+    return ("-", "--", ":")[number // len(colours) % 3], colours[number % len(colours)]
+
+
 def _nth(looks: Sequence[str], wanted: object, among: Sequence[object]) -> str:
     return looks[list(among).index(wanted) % len(looks)] if wanted in among else looks[0]

@@ -52,7 +52,7 @@ def build(material: Material, runs: Sequence[Result], title: str, name: str) -> 
         try:
             path = run.folder / EVENTS
             events = [e for e in read_events(path) if abs(e.monotonic_ns) <= MAX_VALUE] if path.is_file() else []
-            zero_ns = _trigger_ns(material, run, events)
+            zero_ns = trigger_ns(material, run, events)
             if zero_ns is not None:
                 series = read_series(run.folder / SERIES)
                 _check_reach(run, series, zero_ns)
@@ -64,7 +64,7 @@ def build(material: Material, runs: Sequence[Result], title: str, name: str) -> 
     reach = [_reach(run, series, zero_ns) for run, series, _, zero_ns in chosen]
     x_range = (min(low for low, _ in reach), max(high for _, high in reach))
     columns = [
-        (run, _marks(events, zero_ns), _rows(series, zero_ns, x_range), series)
+        (run, marks_of(events, zero_ns), _rows(series, zero_ns, x_range), series)
         for run, series, events, zero_ns in chosen
     ]
     panels = [_loss_panel(run, marks, rows, x_range, series) for run, marks, rows, series in columns]
@@ -89,7 +89,7 @@ def build(material: Material, runs: Sequence[Result], title: str, name: str) -> 
     return picture, tuple(complaints)
 
 
-def _trigger_ns(material: Material, run: Result, events: Sequence[Event]) -> int | None:
+def trigger_ns(material: Material, run: Result, events: Sequence[Event]) -> int | None:
     """When the migration was triggered; of a control run, when it would have been."""
     assert run.summary is not None
     if run.mode != CONTROL and run.summary.migration.trigger_ns is not None:
@@ -122,7 +122,7 @@ def _check_reach(run: Result, series: Series, zero_ns: int) -> None:
         raise UsageError(f"{run.folder / SERIES}: more than {MAX_INTERVALS_SHOWN:,} intervals around the migration")
 
 
-def _marks(events: Sequence[Event], zero_ns: int) -> tuple[Mark, ...]:
+def marks_of(events: Sequence[Event], zero_ns: int) -> tuple[Mark, ...]:
     first: dict[str, int] = {}
     for event in events:
         first.setdefault(event.phase, event.monotonic_ns)
@@ -153,7 +153,7 @@ def _ratio(value: int, total: int, factor: float) -> float | None:
     return float(value) / float(total) * factor if total > 0 else None
 
 
-def _heading(run: Result) -> str:
+def heading(run: Result) -> str:
     title = "control (no migration)" if run.mode == CONTROL else run.mode
     return title if run.verdict == "VALID" else f"{title}, {run.verdict}"
 
@@ -177,7 +177,7 @@ def _loss_panel(
     )
     y_label = f"of packets due in {series.interval_s * 1e3:g} ms [%]"
     x_label = "time since the trigger [s]"
-    return Panel(_heading(run), x_label, y_label, lines, "s", "%", x_range=x_range, y_range=(0.0, 105.0), marks=marks)
+    return Panel(heading(run), x_label, y_label, lines, "s", "%", x_range=x_range, y_range=(0.0, 105.0), marks=marks)
 
 
 def _rtt_panel(run: Result, rows: dict[str, tuple[Point, ...]], x_range: tuple[float, float], top_ms: float) -> Panel:

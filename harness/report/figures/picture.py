@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Scale = Literal["linear", "log", "symlog"]
-Role = Literal["measured", "control", "model", "explained", "late", "p50", "p99", "max"]
+Role = Literal["measured", "control", "model", "explained", "late", "p50", "p99", "max", "curve"]
 
 HEADER = ("panel", "line", "mode", "frame_bytes", "x", "x_unit", "y", "y_low", "y_high", "y_unit", "n", "n_failed")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from harness.record.sweep import Result, Results
 from harness.report.cells import CONTROL, by_place
-from harness.report.figures import beside_model, control, over_time, success
+from harness.report.figures import beside_model, control, over_time, run_curves, success
 from harness.report.figures.material import Material, file_name, materials
 from harness.report.figures.over_load import LoadFigure, filler_size, queue_size
 from harness.report.figures.picture import Picture
@@ -153,10 +153,14 @@ def _over_time(
             if not cells(place.title):
                 continue
             title = f"loss and RTT around the migration, {place.title}"
-            picture, said = over_time.build(material, runs, title, f"over-time-{file_name(place.title)}")
-            complaints += said
-            if picture is not None:
-                found.append(picture)
+            kinds = [(over_time.build, title, "over-time")]
+            if material.results.kind != "sweep":  # of every cell of a sweep they would be more than anyone reads
+                kinds.append((run_curves.build, f"rates, queues, links and processes, {place.title}", "curves"))
+            for build, headline, name in kinds:
+                picture, said = build(material, runs, headline, f"{name}-{file_name(place.title)}")
+                complaints += said
+                if picture is not None:
+                    found.append(picture)
     return tuple(drawing.picture for drawing in _unique([Drawing("", p, None) for p in found])), tuple(complaints)
 
 
