@@ -15,8 +15,9 @@ import pytest
 from dashboards.interpolation import NS_PER_MS, Range, interpolated, queries
 from harness.record.lineprotocol import format_point
 from harness.sink.background import delivering
+from harness.sink.offset import read_delivered
 from harness.sink.target import Target
-from tests.system.conftest import ROOT, Cli
+from tests.system.conftest import ROOT, Cli, wait_until
 from tests.system.influx_servers import InfluxDb1, VictoriaMetrics
 
 pytestmark = [pytest.mark.timeout(240)]
@@ -185,6 +186,23 @@ def test_a_server_that_is_killed_and_restarted_gets_what_is_missing(tmp_path: Pa
         recorded(folders[2])
     assert told == []
     assert influxdb.query("SELECT COUNT(sent_packets) FROM traffic")[0]["values"][0][1] == 36_000
+
+
+def test_of_200_000_points_none_is_lost_when_the_server_is_killed_twice_during_a_push(
+    cli: Cli, tmp_path: Path, influxdb: InfluxDb1
+) -> None:
+    count, target = 200_000, Target(influxdb.url)
+    folder = folder_with(tmp_path, "01-none", sent_points("r", count))
+    for share in (0.2, 0.6):
+        with cli.start("push", folder, "--influx", influxdb.url) as push:
+            wait_until(lambda: read_delivered(folder, target).stored_lines > share * count, "lines are stored")  # noqa: B023
+            influxdb.end()
+            assert push.end() == 1, push.output
+        assert read_delivered(folder, target).stored_lines < count
+        influxdb.start()
+    assert cli("push", folder, "--influx", influxdb.url).returncode == 0
+    assert influxdb.query("SELECT COUNT(sent_packets) FROM traffic")[0]["values"][0][1] == count
+    assert influxdb.query("SELECT SUM(sent_packets) FROM traffic")[0]["values"][0][1] == count * (count - 1) // 2
 
 
 def test_a_server_that_is_frozen_holds_nobody_up(tmp_path: Path, influxdb: InfluxDb1) -> None:
