@@ -16,6 +16,8 @@ from dataclasses import dataclass, field, fields
 
 CAUSES = (
     "not_sent",
+    "link_down",
+    "impairment",
     "meter",
     "queue",
     "pkt_q_overflow",
@@ -36,6 +38,8 @@ ECHOSERVER = "echoserver"
 TO_EXTERIOR = "echoserver to VNF"
 TO_LOADGEN = "VNF to loadgen"
 LOADGEN_RECEIVED = "loadgen records"
+WIRES = (TO_INTERIOR, TO_ECHOSERVER, TO_EXTERIOR, TO_LOADGEN)
+"""Hops between two sockets, where frames can vanish uncounted."""
 
 
 def _refuse_negative(counters: object) -> None:
@@ -90,6 +94,22 @@ class InstanceCounters:
 
 
 @dataclass(frozen=True)
+class Bound:
+    """Of the frames that vanished on `wires`, taken together, at most `packets` ended by `cause`: what the link there
+    admits to. It may count frames that are no test packets, too. ValueError when negative or for an unknown name.
+    """
+
+    cause: str
+    wires: tuple[str, ...]
+    packets: int
+
+    def __post_init__(self) -> None:
+        _refuse_negative(self)
+        if self.cause not in CAUSES or not set(self.wires) <= set(WIRES):
+            raise ValueError(f"no such cause or wire: {self.cause}, {', '.join(self.wires)}")
+
+
+@dataclass(frozen=True)
 class HopCounters:
     """Test packets counted at every hop of one run, from its first to its last packet. ValueError when negative.
 
@@ -111,9 +131,20 @@ class HopCounters:
     echoserver_kernel_dropped_packets: int = 0
     echoserver_tx_failed_packets: int = 0
     softnet_dropped_packets: int = 0
+    bounds: tuple[Bound, ...] = ()
+    duplicates_by_design: bool = False
 
     def __post_init__(self) -> None:
         _refuse_negative(self)
+
+    def all_bounds(self) -> tuple[Bound, ...]:
+        """Every bound of a wire, in the order in which they are applied."""
+        towards = sum(instance.meter_in_dropped_packets for instance in (self.source, self.destination))
+        return (
+            *self.bounds,
+            Bound("meter", (TO_INTERIOR, TO_EXTERIOR), towards),
+            Bound("queue", WIRES, self.softnet_dropped_packets),
+        )
 
 
 @dataclass(frozen=True)
@@ -159,9 +190,9 @@ def hop_balances(
     sent_packets: both kinds, with a send time in the records. delivered_frames: both kinds, duplicates included;
     wrong_cell_packets: both kinds, beside those.
 
-    Frames that vanish between a sender and an instance's port, beyond the socket's drops, are the meter's as far as
-    its tbf admits to drops; those that vanish between any two sockets are a softnet backlog's as far as that admits to
-    drops. Where that is less than what vanished, the hops share it in proportion; the rest stays residual.
+    Frames that vanish between two sockets, beyond the socket's own drops, end by what the links and the softnet
+    backlogs admit to (`HopCounters.all_bounds`). Where that is less than what vanished, the hops share it in
+    proportion; the rest stays residual.
     """
     instances = (hops.source, hops.destination)
     interior_received = sum(i.interior.received_packets for i in instances)
@@ -184,13 +215,12 @@ def hop_balances(
         TO_LOADGEN: (interior_sent, hops.loadgen_received_packets, hops.loadgen_kernel_dropped_packets),
     }
     vanished = {name: max(0, entered - left - queue) for name, (entered, left, queue) in wires.items()}
-    meter = _admitted(vanished, (TO_INTERIOR, TO_EXTERIOR), sum(i.meter_in_dropped_packets for i in instances))
-    remaining = {name: vanished[name] - meter.get(name, 0) for name in vanished}
-    softnet = _admitted(remaining, tuple(wires), hops.softnet_dropped_packets)
+    admitted = _admit(vanished, hops.all_bounds())
 
     def wire(name: str) -> HopBalance:
         entered, left, queue = wires[name]
-        drops = {"meter": meter.get(name, 0), "queue": queue + softnet[name]}
+        drops = {"meter": 0, **admitted[name]}
+        drops["queue"] = queue + drops.get("queue", 0)
         return HopBalance(name, entered, left, drops, echo_only=name in (TO_INTERIOR, TO_ECHOSERVER))
 
     # Frames leave by the exterior port only as echo requests, so their meter drops are told apart from the replies'.
@@ -233,9 +263,18 @@ def hop_balances(
     ]
 
 
-def _admitted(vanished: Mapping[str, int], names: tuple[str, ...], bound: int) -> dict[str, int]:
-    weights = [vanished[name] for name in names]
-    return dict(zip(names, apportion(min(bound, sum(weights)), weights), strict=True))
+def _admit(vanished: Mapping[str, int], bounds: Sequence[Bound]) -> dict[str, dict[str, int]]:
+    """Of what vanished on each wire, the packets by cause."""
+    left = dict(vanished)
+    causes: dict[str, dict[str, int]] = {name: {} for name in vanished}
+    for bound in bounds:
+        weights = [left[name] for name in bound.wires]
+        parts = apportion(min(bound.packets, sum(weights)), weights)
+        for name, packets in zip(bound.wires, parts, strict=True):
+            left[name] -= packets
+            if packets:
+                causes[name][bound.cause] = causes[name].get(bound.cause, 0) + packets
+    return causes
 
 
 def _vnf_drops(instances: tuple[InstanceCounters, ...]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +95,10 @@ def attribute(
 
     Whatever a hop cannot name is its residual: unexplained = lost - sum(causes) = sum(residuals) + duplicates.
 
+    Links may lose frames on purpose: `impairment` (loss, corruption) and `link_down` are what vanished on a wire up to
+    what the link there admits to. Where links also duplicate on purpose, drops are of copies, too, and copies fill the
+    gaps of drops: see `_without_copies`.
+
     The total of a row is exact. Both kinds share hops 2, 5 and 6, whose counters do not tell them apart: what was
     dropped there is apportioned to the columns in proportion to what either kind still misses (largest remainder). With
     one cause at work, or with nothing unexplained and one kind lost, that too is exact.
@@ -122,6 +126,8 @@ def attribute(
         column = echo_causes if balance.echo_only else shared
         for cause, packets in balance.drops.items():
             column[cause] = column.get(cause, 0) + packets
+    if hops.duplicates_by_design:
+        _without_copies(balances, hops, duplicates, echo_causes, shared)
     echo_missing = echo["sent"] - echo["arrived"] - sum(echo_causes.values())
     server_missing = server["sent"] - server["arrived"]
     server_causes = _server_share(shared, max(0, echo_missing), server_missing)
@@ -145,8 +151,39 @@ def attribute(
         hops=tuple(balances),
         duplicate_packets=duplicates,
         # A packet that was duplicated on the way appears at one hop: that many residuals below 0 are accounted for.
-        overexplained=min(unexplained.echo_packets, unexplained.server_packets) < 0 or appeared > duplicates,
+        overexplained=min(unexplained.echo_packets, unexplained.server_packets) < 0
+        or (appeared > duplicates and not hops.duplicates_by_design),
     )
+
+
+def _without_copies(
+    balances: Sequence[HopBalance],
+    hops: HopCounters,
+    duplicates: int,
+    echo_causes: dict[str, int],
+    shared: dict[str, int],
+) -> None:
+    """Take the drops of copies out of the causes, or put in the drops that copies hide.
+
+    Frames that appear on a wire are copies. Those that did not arrive as duplicates were dropped further on, so that
+    many drops were no packet's end: they are taken out in proportion. Where fewer appeared than arrived, copies have
+    made up for drops on the same wire, which are named by what its links admit to beyond what is named already.
+    """
+    appeared = -sum(min(0, balance.residual_packets) for balance in balances)
+    lost_copies = appeared - duplicates
+    if lost_copies > 0:
+        columns = [(column, cause) for column in (echo_causes, shared) for cause in column]
+        weights = [column[cause] for column, cause in columns]
+        parts = apportion(min(lost_copies, sum(weights)), weights)
+        for (column, cause), packets in zip(columns, parts, strict=True):
+            column[cause] -= packets
+        return
+    hidden = -lost_copies
+    for bound in hops.all_bounds():
+        named = sum(balance.drops.get(bound.cause, 0) for balance in balances if balance.name in bound.wires)
+        packets = min(hidden, max(0, bound.packets - named))
+        shared[bound.cause] = shared.get(bound.cause, 0) + packets
+        hidden -= packets
 
 
 def _outcomes(

@@ -9,7 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.measure.cells import CellRecords
-from harness.measure.hops import HopCounters, InstanceCounters, PortCounters, apportion, hop_balances
+from harness.measure.hops import (
+    TO_ECHOSERVER,
+    TO_EXTERIOR,
+    TO_INTERIOR,
+    TO_LOADGEN,
+    WIRES,
+    Bound,
+    HopCounters,
+    InstanceCounters,
+    PortCounters,
+    apportion,
+    hop_balances,
+)
 from harness.measure.ledger import ROWS, attribute
 
 counts = st.integers(0, 20)
@@ -305,3 +317,81 @@ def test_rows_sum_with_wrong_cells(records, packets, hops) -> None:
     assert ledger.row("unexplained").total_packets == ledger.duplicate_packets + sum(
         hop.residual_packets for hop in ledger.hops
     )
+
+
+def test_what_a_link_takes_on_purpose_has_its_own_row_and_the_surest_bound_comes_first(records) -> None:
+    port = PortCounters(received_packets=6, sent_packets=6)
+    source = InstanceCounters(interior=port, exterior=port, meter_in_dropped_packets=9)
+    bounds = (Bound("link_down", WIRES, 1), Bound("impairment", (TO_INTERIOR, TO_EXTERIOR), 2))
+    hops = HopCounters(10, 6, 6, 6, 0, source, bounds=bounds)
+    ledger = attribute(records([10] * 6 + [None] * 4), hops)
+    found = {row.name: row.echo_packets for row in ledger.rows if row.echo_packets}
+    assert found == {"delivered": 6, "link_down": 1, "impairment": 2, "meter": 1}
+    assert ledger.explained
+
+
+def test_a_bound_holds_for_its_wires_only(records) -> None:
+    bounds = (Bound("impairment", (TO_ECHOSERVER,), 5),)
+    ledger = attribute(records([10] * 8 + [None] * 2), counters(loadgen_received_packets=8, bounds=bounds))
+    assert ledger.row("impairment").total_packets == 0
+    assert ledger.row("unexplained").total_packets == 2
+
+
+def test_a_bound_that_means_nothing_is_refused() -> None:
+    for bad in (("luck", WIRES, 1), ("meter", ("the moon",), 1), ("meter", WIRES, -1)):
+        with pytest.raises(ValueError, match=r"no such cause or wire|not negative"):
+            Bound(*bad)
+
+
+class Lossy:
+    """A path of four wires, each of which loses and duplicates every frame by itself; nothing else happens to any."""
+
+    def __init__(self, seed: int, loss: float, duplication: float) -> None:
+        self.random, self.loss, self.duplication = random.Random(seed), loss, duplication
+        self.entered, self.left = dict.fromkeys(WIRES, 0), dict.fromkeys(WIRES, 0)
+        self.dropped = dict.fromkeys(WIRES, 0)
+
+    def cross(self, wire: str, frames: int) -> int:
+        """As netem: a copy is made before the frame itself may be lost."""
+        self.entered[wire] += frames
+        copies = sum(self.random.random() < self.duplication for _ in range(frames))
+        lost = sum(self.random.random() < self.loss for _ in range(frames + copies))
+        self.dropped[wire] += lost
+        self.left[wire] += frames + copies - lost
+        return frames + copies - lost
+
+    def arrivals(self, wires: tuple[str, ...]) -> int:
+        frames = 1
+        for wire in wires:
+            frames = self.cross(wire, frames)
+        return frames
+
+    def counters(self, requests: int, server: int) -> HopCounters:
+        interior = PortCounters(self.left[TO_INTERIOR], 0, self.entered[TO_LOADGEN])
+        exterior = PortCounters(self.left[TO_EXTERIOR], 0, self.entered[TO_ECHOSERVER])
+        return HopCounters(
+            requests,
+            self.left[TO_LOADGEN],
+            self.left[TO_ECHOSERVER],
+            self.left[TO_ECHOSERVER],
+            server,
+            InstanceCounters(interior, exterior),
+            bounds=tuple(Bound("impairment", (wire,), self.dropped[wire]) for wire in WIRES),
+            duplicates_by_design=True,
+        )
+
+
+@given(st.integers(0, 1 << 32), st.sampled_from([0.0, 0.02, 0.3, 1.0]), st.sampled_from([0.0, 0.05, 0.5]))
+def test_links_that_lose_and_duplicate_on_purpose_leave_nothing_unexplained(records, seed, loss, duplication) -> None:
+    path = Lossy(seed, loss, duplication)
+    arrived = [path.arrivals(WIRES) for _ in range(60)]
+    server = [path.arrivals((TO_EXTERIOR, TO_LOADGEN)) for _ in range(20)]
+    made = records(
+        [10.0 if copies else None for copies in arrived],
+        duplicates=[max(0, copies - 1) for copies in arrived],
+        server_delays_ms=[5.0 if copies else None for copies in server],
+        server_duplicates=np.array([max(0, copies - 1) for copies in server], np.uint16),
+    )
+    ledger = attribute(made, path.counters(60, 20))
+    assert ledger.explained
+    assert ledger.row("impairment").total_packets == arrived.count(0) + server.count(0)
