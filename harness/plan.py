@@ -216,7 +216,11 @@ def describe(plan: Plan, profile: Profile) -> list[tuple[str, str]]:
             f"{format_rate(uplink.rate_bps)}/s, burst {format_time(uplink.burst_ns)}, "
             f"{format_time(uplink.latency_ns)} per direction ({uplink.latency_backend})",
         ),
-        ("snapshot", f"filler {format_size(profile.migration.filler_bytes)}, {pacing}"),
+        (
+            "snapshot",
+            f"filler {format_size(profile.migration.filler_bytes)}, {pacing}; encryption "
+            f"{profile.migration.encryption}",
+        ),
         (
             "duplication",
             f"about {format_rate(plan.duplication_bps, 3)}/s beside the load, together "

@@ -6,19 +6,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.measure.invariants import StateletCounters
-from harness.migration.messages import Accepted, ActivateRequest, Dumped, DumpStateRequest
+from harness.migration.messages import (
+    Accepted,
+    ActivateRequest,
+    Dumped,
+    DumpStateRequest,
+    Status,
+    StatusRequest,
+)
 from harness.migration.outcome import MigrationDeadlines, MigrationOutcome, MigrationSettings
 from harness.migration.protocol import ControllerChannel
+from harness.migration.tls import CONTROLLER, DESTINATION, SOURCE, Tls, TlsParty
 from harness.migration.transport import Deadline
 from harness.plan import PlannedRun
-from harness.profile.derived import snapshot_rate_bps
+from harness.profile.derived import load_duration_ns, snapshot_rate_bps
 from harness.profile.model import Profile
-from harness.record.summary import MigrationSummary, PortDepths
+from harness.provision.inventory import Inventory
+from harness.record.summary import Encryption, MigrationSummary, PortDepths
 from harness.testbed import topology as names
 from harness.testbed.testbed import Testbed
 
 CONTROL_DEADLINE_NS = 5_000_000_000
 DUMP_DEADLINE_NS = 30_000_000_000
+AROUND_A_RUN_S = 900.0
+"""Longest time a run can take for everything but its load and its migration: compiling, verifying, ending."""
 CONTROL = "none"
 
 
@@ -29,7 +40,7 @@ class Controls:
     channels: Mapping[str, ControllerChannel]
 
     @classmethod
-    def open(cls, testbed: Testbed, ports: Mapping[str, int], key: bytes) -> Controls:
+    def open(cls, testbed: Testbed, ports: Mapping[str, int], key: bytes, tls: Tls | None = None) -> Controls:
         """Connect from the fabric's namespace, where the controller's management address is."""
         fabric = testbed.topology.netns(names.FABRIC)
 
@@ -37,7 +48,7 @@ class Controls:
             address = names.MANAGEMENT_ADDRESSES[instance]
             deadline = Deadline.after(CONTROL_DEADLINE_NS)
             return testbed.connection.run(
-                fabric, lambda: ControllerChannel.open(address, ports[instance], key, deadline, instance)
+                fabric, lambda: ControllerChannel.open(address, ports[instance], key, deadline, instance, tls)
             )
 
         return cls({instance: connect(instance) for instance in ports})
@@ -51,15 +62,36 @@ class Controls:
         request = DumpStateRequest(path=path)
         self.channels[instance].request(request, Dumped, Deadline.after(DUMP_DEADLINE_NS))
 
+    def refused_connections(self) -> int:
+        """Connections of strangers to the control ports so far."""
+        deadline = Deadline.after(CONTROL_DEADLINE_NS)
+        statuses = [channel.request(StatusRequest(), Status, deadline) for channel in self.channels.values()]
+        return sum(status.refused_connections for status in statuses)
+
     def close(self) -> None:
         """Close all of them."""
         for channel in self.channels.values():
             channel.close()
 
 
+def encrypts(profile: Profile, inventory: Inventory) -> bool:
+    """Whether the control connections and state streams of a run are TLS: with "auto" when they leave a host."""
+    wish = profile.migration.encryption
+    ends = (names.FABRIC, *names.INSTANCES)
+    return len({inventory.node(name).host for name in ends}) > 1 if wish == "auto" else wish == "tls"
+
+
+def make_run_parties(profile: Profile) -> dict[str, TlsParty]:
+    """Key pairs of the three ends of a run's connections, good for as long as a run of this profile can take."""
+    from harness.migration.certificates import make_parties
+
+    longest_ns = load_duration_ns(profile) + profile.load.command.deadline_ns
+    longest_ns += migration_deadlines(profile).session_ns
+    return make_parties((CONTROLLER, SOURCE, DESTINATION), longest_ns / 1e9 + AROUND_A_RUN_S)
+
+
 def migration_settings(profile: Profile, run: PlannedRun, drain_token: bytes, epoch: int = 1) -> MigrationSettings:
     """What the controller is asked to do."""
-    deadlines = profile.migration.deadlines
     return MigrationSettings(
         epoch=epoch,
         mode=run.mode,
@@ -68,14 +100,20 @@ def migration_settings(profile: Profile, run: PlannedRun, drain_token: bytes, ep
         filler_bytes=profile.migration.filler_bytes,
         filler_seed=profile.migration.seed,
         snapshot_rate_bps=snapshot_rate_bps(profile) or 0,
-        deadlines=MigrationDeadlines(
-            connect_ns=deadlines.connect_ns,
-            snapshot_ns=deadlines.snapshot_ns,
-            resync_ns=deadlines.resynchronise_ns,
-            switchover_ns=deadlines.switchover_ns,
-            drain_ns=deadlines.drain_ns,
-            finish_ns=deadlines.finish_ns,
-        ),
+        deadlines=migration_deadlines(profile),
+    )
+
+
+def migration_deadlines(profile: Profile) -> MigrationDeadlines:
+    """[migration.deadlines] as the controller wants it."""
+    deadlines = profile.migration.deadlines
+    return MigrationDeadlines(
+        connect_ns=deadlines.connect_ns,
+        snapshot_ns=deadlines.snapshot_ns,
+        resync_ns=deadlines.resynchronise_ns,
+        switchover_ns=deadlines.switchover_ns,
+        drain_ns=deadlines.drain_ns,
+        finish_ns=deadlines.finish_ns,
     )
 
 
@@ -95,21 +133,29 @@ def statelet_counters(outcome: MigrationOutcome, announced: int) -> StateletCoun
 
 
 def migration_summary(
-    outcome: MigrationOutcome | None, depths: PortDepths, st_q_out_max_packets: int, downtime_ns: int | None
+    outcome: MigrationOutcome | None,
+    depths: PortDepths,
+    st_q_out_max_packets: int,
+    downtime_ns: int | None,
+    encryption: Encryption | None = None,
+    refused_connections: int = 0,
 ) -> MigrationSummary:
-    """The migration's part of summary.json; durations of phases by name."""
+    """The migration's part of summary.json; durations of phases by name. refused_connections: to the control ports."""
     if outcome is None:
-        return MigrationSummary(outcome="none")
+        return MigrationSummary(outcome="none", encryption=encryption, refused_connections=refused_connections)
     there = outcome.destination
     return MigrationSummary(
         outcome=outcome.outcome,
         reason=outcome.reason,
+        encryption=encryption,
+        refused_connections=refused_connections + (there.refused_connections if there else 0),
         duration_ns=outcome.migration_duration_ns or None,
         trigger_ns=outcome.started_ns,
         phases=outcome.durations_ns,
         snapshot_bytes=there.snapshot_bytes if there else None,
         filler_bytes=there.filler_bytes if there else None,
         statelet_stream_bytes=there.statelet_bytes if there else None,
+        wire_bytes=there.snapshot_wire_bytes + there.statelet_wire_bytes if there else None,
         statelets=there.statelets_received if there else None,
         pkt_q_max_packets=depths,
         st_q_out_max_packets=st_q_out_max_packets,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.migration.tls import TlsParty
 from harness.plan import PlannedRun
 from harness.profile.capture import capture_configuration
 from harness.profile.derived import frame_mix, load_duration_ns, mean_frame_bytes, requests_per_s
@@ -32,11 +33,13 @@ ELEMENT_DELAY_PACKETS = 8_192
 @dataclass(frozen=True)
 class Secrets:
     """Of one run, never written anywhere: the control protocol's key, what a drain packet must carry, and the seed of
-    the tables' hash (who does not know it cannot choose flows that collide)."""
+    the tables' hash (who does not know it cannot choose flows that collide). parties: key pairs for TLS by node, the
+    controller's among them; empty where the run does not encrypt."""
 
     key: bytes = field(repr=False)
     drain_token: bytes = field(repr=False)
     table_seed: int = field(default=0, repr=False)
+    parties: Mapping[str, TlsParty] = field(default_factory=dict, repr=False)
 
 
 def status_path(folder: Path, title: str) -> Path:
@@ -137,6 +140,7 @@ def _instance(
         "management_address": names.MANAGEMENT_ADDRESSES[instance],
         "control_port": 0,
         "secret": secrets.key.hex(),
+        "tls": asdict(secrets.parties[instance]) if secrets.parties else None,
         "drain_token": secrets.drain_token.hex(),
         "table_seed": secrets.table_seed,
         "ports": [

@@ -15,7 +15,7 @@ from harness.dataplane import engine_state as es
 from harness.dataplane.status_page import map_status_page
 from harness.errors import HarnessError
 from harness.experiment.collect import Reading, take_reading
-from harness.experiment.migration import CONTROL, Controls, migration_settings
+from harness.experiment.migration import CONTROL, Controls, encrypts, make_run_parties, migration_settings
 from harness.experiment.processes import (
     LATENCY,
     Secrets,
@@ -29,13 +29,14 @@ from harness.measure.host import HostSample, read_host
 from harness.migration.controller import migrate
 from harness.migration.outcome import MigrationOutcome
 from harness.migration.phases import PhaseEvent
+from harness.migration.tls import CONTROLLER, Tls
 from harness.plan import PlannedRun
 from harness.profile.derived import load_duration_ns, mean_frame_bytes
 from harness.profile.model import Profile
 from harness.provision.connections.template import Template
 from harness.record.events import EventLog
 from harness.record.rundir import LOGS, Folder
-from harness.record.summary import CommandSummary
+from harness.record.summary import CommandSummary, Encryption
 from harness.report.live import LiveSample
 from harness.testbed import topology as names
 from harness.testbed.testbed import Launched, ProcessSpec, StartedProcess, Testbed
@@ -60,6 +61,8 @@ class RunRecord:
     host: list[HostSample] = field(default_factory=list)
     series: Series = field(default_factory=Series)
     outcome: MigrationOutcome | None = None
+    encryption: Encryption = "none"
+    refused_connections: int = 0
     pages: dict[str, np.ndarray] = field(default_factory=dict)
     state: Path | None = None
     doubts: list[str] = field(default_factory=list)
@@ -93,10 +96,14 @@ class Run:
     ) -> None:
         self._profile, self._testbed, self._run, self._folder, self._show = profile, testbed, run, folder, show
         self._template = template
-        self._secrets = Secrets(secrets.token_bytes(32), secrets.token_bytes(16), secrets.randbits(64))
+        encrypted = encrypts(profile, testbed.inventory)
+        parties = make_run_parties(profile) if encrypted else {}
+        self._secrets = Secrets(secrets.token_bytes(32), secrets.token_bytes(16), secrets.randbits(64), parties)
+        self._tls = Tls(parties[CONTROLLER]) if encrypted else None
         self._migrates = run.mode != CONTROL
         self._instances = names.INSTANCES if self._migrates else (names.SOURCE,)
         self._record = RunRecord(run, time.time_ns(), table_seed=self._secrets.table_seed)
+        self._record.encryption = "tls" if encrypted else "none"
         self._processes: dict[str, StartedProcess] = {}
         self._controls: Controls | None = None
         self._sampler: Sampler | None = None
@@ -137,7 +144,7 @@ class Run:
         load = self._testbed.launch(self._load_specs(folder, log))
         self._ready(instances)
         ports = {node: int(self._processes[node].ready["control_port"]) for node in self._instances}
-        self._controls = Controls.open(self._testbed, ports, self._secrets.key)
+        self._controls = Controls.open(self._testbed, ports, self._secrets.key, self._tls)
         self._controls.activate(names.SOURCE)
         self._ready(load)
         self._record.pages = watch_instances(folder, self._instances)
@@ -244,6 +251,8 @@ class Run:
             self._record.state_records = int(self._record.pages[self._last_owner][es.FROZEN_RECORDS_AT])
         except HarnessError as error:
             self._record.doubts.append(f"state of the {self._last_owner}: {error}")
+        with contextlib.suppress(HarnessError):  # an instance that no longer answers is in the migration's outcome
+            self._record.refused_connections = self._controls.refused_connections()
         for node, page in self._record.pages.items():
             if page[es.TRACE_LOST_AT]:
                 self._record.doubts.append(f"{page[es.TRACE_LOST_AT]} packets missing from the trace of the {node}")

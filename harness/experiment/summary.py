@@ -196,7 +196,9 @@ def migration_part(record: RunRecord, downtime_ns: int | None) -> MigrationSumma
             exterior=port_word(destination, 1, es.PKT_Q_DEPTH_MAX),
         )
     st_q_out = int(record.pages[names.SOURCE][es.ST_Q_DEPTH_MAX_AT])
-    return migration_summary(record.outcome, depths, st_q_out, downtime_ns)
+    return migration_summary(
+        record.outcome, depths, st_q_out, downtime_ns, record.encryption, record.refused_connections
+    )
 
 
 def _downtime_ns(outcome: MigrationOutcome | None, packets: PacketRecords) -> int | None:

@@ -7,20 +7,21 @@
 
 A proof is HMAC-SHA256 over label, hello and server nonce, keyed with the secret. Both nonces are in every proof, so a
 recorded connection cannot be replayed; the labels differ, so a proof cannot be reflected. Kind and epoch are covered:
-a connection meant for another purpose or an earlier attempt is refused.
+a connection meant for another purpose or an earlier attempt is refused. Inside TLS both certificates are covered, too
+(`binding`): a proof made for one pair of ends is none between others, nor without TLS.
 """
 
 from __future__ import annotations
 
 import hmac
 import secrets
-import socket
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
 from harness.errors import ProtocolError
-from harness.migration.transport import Deadline, Tick, receive_exactly, send_all
+from harness.migration.tls_stream import TlsStream
+from harness.migration.transport import Deadline, Stream, Tick, receive_exactly, send_all
 
 MAGIC = b"SLIM"
 VERSION = 1
@@ -81,61 +82,71 @@ def parse_challenge(data: bytes) -> tuple[bytes, bytes]:
     return nonce, proof
 
 
-def proof(secret: bytes, label: bytes, hello: Hello, server_nonce: bytes) -> bytes:
-    """32 bytes that only a holder of the secret can make, for this connection and this label."""
-    return hmac.digest(secret, b"slim " + label + b"\0" + hello.pack() + server_nonce, "sha256")
+def proof(secret: bytes, label: bytes, hello: Hello, server_nonce: bytes, binding: bytes = b"") -> bytes:
+    """32 bytes that only a holder of the secret can make, for this connection and this label.
+
+    binding: of the TLS below, empty without; all that stands before it has a fixed length.
+    """
+    return hmac.digest(secret, b"slim " + label + b"\0" + hello.pack() + server_nonce + binding, "sha256")
 
 
-def session_keys(secret: bytes, hello: Hello, server_nonce: bytes) -> SessionKeys:
+def session_keys(secret: bytes, hello: Hello, server_nonce: bytes, binding: bytes = b"") -> SessionKeys:
     return SessionKeys(
-        to_server=proof(secret, b"key to server", hello, server_nonce),
-        to_client=proof(secret, b"key to client", hello, server_nonce),
+        to_server=proof(secret, b"key to server", hello, server_nonce, binding),
+        to_client=proof(secret, b"key to client", hello, server_nonce, binding),
     )
 
 
 def authenticate_client(
-    sock: socket.socket, secret: bytes, kind: Kind, epoch: int, deadline: Deadline, tick: Tick | None = None
+    sock: Stream, secret: bytes, kind: Kind, epoch: int, deadline: Deadline, tick: Tick | None = None
 ) -> SessionKeys:
     """The connecting side. Raises ProtocolError (refused, not the holder of the secret) and DeadlineExceeded."""
     _check_secret(secret)
+    binding = _binding(sock)
     awaited = f"authentication of the {kind.name.lower()} connection"
     hello = Hello(kind, epoch, secrets.token_bytes(NONCE_BYTES))
     send_all(sock, hello.pack(), deadline, awaited, tick)
     server_nonce, server_proof = parse_challenge(_receive(sock, CHALLENGE_BYTES, deadline, awaited, tick))
-    if not hmac.compare_digest(server_proof, proof(secret, b"server", hello, server_nonce)):
+    if not hmac.compare_digest(server_proof, proof(secret, b"server", hello, server_nonce, binding)):
         raise ProtocolError(f"{awaited}: the listening side does not hold the secret of this run")
-    send_all(sock, proof(secret, b"client", hello, server_nonce), deadline, awaited, tick)
+    send_all(sock, proof(secret, b"client", hello, server_nonce, binding), deadline, awaited, tick)
     acceptance = _receive(sock, PROOF_BYTES, deadline, awaited, tick)
-    if not hmac.compare_digest(acceptance, proof(secret, b"accepted", hello, server_nonce)):
+    if not hmac.compare_digest(acceptance, proof(secret, b"accepted", hello, server_nonce, binding)):
         raise ProtocolError(f"{awaited}: acceptance is not authentic")
-    return session_keys(secret, hello, server_nonce)
+    return session_keys(secret, hello, server_nonce, binding)
 
 
 def authenticate_server(
-    sock: socket.socket, secret: bytes, kind: Kind, epoch: int, deadline: Deadline, tick: Tick | None = None
+    sock: Stream, secret: bytes, kind: Kind, epoch: int, deadline: Deadline, tick: Tick | None = None
 ) -> SessionKeys:
     """The listening side. Raises ProtocolError (wrong secret, kind, epoch or version) and DeadlineExceeded."""
     _check_secret(secret)
+    binding = _binding(sock)
     awaited = f"authentication of a {kind.name.lower()} connection"
     hello = parse_hello(_receive(sock, HELLO_BYTES, deadline, awaited, tick))
     server_nonce = secrets.token_bytes(NONCE_BYTES)
-    challenge = _CHALLENGE.pack(MAGIC, VERSION, server_nonce, proof(secret, b"server", hello, server_nonce))
+    own_proof = proof(secret, b"server", hello, server_nonce, binding)
+    challenge = _CHALLENGE.pack(MAGIC, VERSION, server_nonce, own_proof)
     send_all(sock, challenge, deadline, awaited, tick)
     client_proof = _receive(sock, PROOF_BYTES, deadline, awaited, tick)
-    if not hmac.compare_digest(client_proof, proof(secret, b"client", hello, server_nonce)):
+    if not hmac.compare_digest(client_proof, proof(secret, b"client", hello, server_nonce, binding)):
         raise ProtocolError(f"{awaited}: the connecting side does not hold the secret of this run")
     if hello.kind is not kind:
         raise ProtocolError(f"{awaited}: the connection is meant as {hello.kind.name.lower()}")
     if hello.epoch != epoch:
         raise ProtocolError(f"{awaited}: epoch {hello.epoch}, expected {epoch}")
-    send_all(sock, proof(secret, b"accepted", hello, server_nonce), deadline, awaited, tick)
-    return session_keys(secret, hello, server_nonce)
+    send_all(sock, proof(secret, b"accepted", hello, server_nonce, binding), deadline, awaited, tick)
+    return session_keys(secret, hello, server_nonce, binding)
 
 
-def _receive(sock: socket.socket, size: int, deadline: Deadline, awaited: str, tick: Tick | None) -> bytes:
+def _receive(sock: Stream, size: int, deadline: Deadline, awaited: str, tick: Tick | None) -> bytes:
     data = bytearray(size)
     receive_exactly(sock, memoryview(data), deadline, awaited, tick)
     return bytes(data)
+
+
+def _binding(sock: Stream) -> bytes:
+    return sock.binding if isinstance(sock, TlsStream) else b""
 
 
 def _check_version(magic: bytes, version: int) -> None:

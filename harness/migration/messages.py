@@ -119,6 +119,7 @@ class Status(Response):
     image: str
     version: str
     counters: dict[str, JsonValue]
+    refused_connections: Count = 0
 
 
 class Prepared(Response):
@@ -154,7 +155,8 @@ class SourceCounts(Message):
 
 
 class DestinationCounts(Message):
-    """What the destination received. `duration_ns`: from accepting the snapshot connection to the last statelet."""
+    """What the destination received. `duration_ns`: from accepting the snapshot connection to the last statelet;
+    wire bytes: those TCP received, authentication and TLS included."""
 
     snapshot_records: Count = 0
     snapshot_bytes: Count = 0
@@ -163,6 +165,8 @@ class DestinationCounts(Message):
     statelets_installed: Count = 0
     statelet_segments: Count = 0
     statelet_bytes: Count = 0
+    snapshot_wire_bytes: Count = 0
+    statelet_wire_bytes: Count = 0
     first_sequence: Annotated[int, Field(ge=-1, le=2**63 - 1)] = -1
     last_sequence: Annotated[int, Field(ge=-1, le=2**63 - 1)] = -1
     st_q_in_max_packets: Count = 0

@@ -10,12 +10,12 @@ import select
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 from harness.errors import ProtocolError
 from harness.migration.framing import FrameReader, encode_frame
-from harness.migration.handshake import Kind, SessionKeys, authenticate_client, authenticate_server
+from harness.migration.handshake import Kind, authenticate_client, authenticate_server
 from harness.migration.messages import (
     AnyNotification,
     Notification,
@@ -25,7 +25,18 @@ from harness.migration.messages import (
     encode,
     parse_answer,
 )
-from harness.migration.transport import Deadline, Tick, connect, receive_some, send_all, wake
+from harness.migration.tls import CONTROLLER, Tls
+from harness.migration.transport import (
+    Deadline,
+    Stream,
+    Tick,
+    connect,
+    hang_up,
+    receive_ready,
+    receive_some,
+    send_all,
+    wake,
+)
 
 _RECEIVE_BYTES = 1 << 16
 
@@ -43,7 +54,7 @@ class ControlChannel:
     receive did not finish in time.
     """
 
-    def __init__(self, sock: socket.socket, send_key: bytes, receive_key: bytes, peer: str) -> None:
+    def __init__(self, sock: Stream, send_key: bytes, receive_key: bytes, peer: str) -> None:
         self.peer = peer
         self._sock = sock
         self._send_key = send_key
@@ -53,17 +64,33 @@ class ControlChannel:
         self._buffer = memoryview(bytearray(_RECEIVE_BYTES))
 
     @classmethod
-    def open(cls, address: str, port: int, secret: bytes, deadline: Deadline, peer: str) -> ControlChannel:
-        """Connect and authenticate as the controller."""
-        sock = connect(address, port, deadline, f"control connection to {peer}")
-        keys = _authenticated(sock, lambda: authenticate_client(sock, secret, Kind.CONTROL, 0, deadline))
-        return cls(sock, keys.to_server, keys.to_client, peer)
+    def open(
+        cls, address: str, port: int, secret: bytes, deadline: Deadline, peer: str, tls: Tls | None = None
+    ) -> ControlChannel:
+        """Connect and authenticate as the controller; `peer` is the name of the instance."""
+        stream: Stream = connect(address, port, deadline, f"control connection to {peer}")
+        try:
+            if tls is not None:
+                assert isinstance(stream, socket.socket)
+                stream = tls.connect(stream, peer, deadline)
+            keys = authenticate_client(stream, secret, Kind.CONTROL, 0, deadline)
+        except BaseException:
+            stream.close()
+            raise
+        return cls(stream, keys.to_server, keys.to_client, peer)
 
     @classmethod
-    def serve(cls, sock: socket.socket, secret: bytes, deadline: Deadline, tick: Tick | None = None) -> ControlChannel:
+    def serve(
+        cls, sock: socket.socket, secret: bytes, deadline: Deadline, tick: Tick | None = None, tls: Tls | None = None
+    ) -> ControlChannel:
         """Authenticate a connection that was just accepted; it is closed where that fails."""
-        keys = _authenticated(sock, lambda: authenticate_server(sock, secret, Kind.CONTROL, 0, deadline, tick))
-        return cls(sock, keys.to_client, keys.to_server, "controller")
+        stream: Stream = sock if tls is None else tls.accept(sock, CONTROLLER, deadline, tick)
+        try:
+            keys = authenticate_server(stream, secret, Kind.CONTROL, 0, deadline, tick)
+        except BaseException:
+            stream.close()
+            raise
+        return cls(stream, keys.to_client, keys.to_server, CONTROLLER)
 
     def fileno(self) -> int:
         return self._sock.fileno()
@@ -83,11 +110,10 @@ class ControlChannel:
     def receive_ready(self) -> bytes | None:
         """The next body if it is complete with what has already arrived, without waiting."""
         while (body := self._reader.next_body()) is None:
-            poll = select.poll()
-            poll.register(self._sock, select.POLLIN)
-            if not poll.poll(0):
+            received = receive_ready(self._sock, self._buffer, f"message from {self.peer}")
+            if received is None:
                 return None
-            self._receive(Deadline.after(1_000_000_000), None)
+            self._take(received)
         return body
 
     def wake(self) -> None:
@@ -95,11 +121,12 @@ class ControlChannel:
         wake(self._sock)
 
     def close(self) -> None:
-        wake(self._sock)
-        self._sock.close()
+        hang_up(self._sock)
 
     def _receive(self, deadline: Deadline, tick: Tick | None) -> None:
-        received = receive_some(self._sock, self._buffer, deadline, f"message from {self.peer}", tick)
+        self._take(receive_some(self._sock, self._buffer, deadline, f"message from {self.peer}", tick))
+
+    def _take(self, received: int) -> None:
         if received == 0:
             raise ProtocolError(f"{self.peer} closed the control connection")
         self._reader.feed(self._buffer[:received])
@@ -115,8 +142,10 @@ class ControllerChannel:
         self._notifications: deque[AnyNotification] = deque()
 
     @classmethod
-    def open(cls, address: str, port: int, secret: bytes, deadline: Deadline, peer: str) -> ControllerChannel:
-        return cls(ControlChannel.open(address, port, secret, deadline, peer))
+    def open(
+        cls, address: str, port: int, secret: bytes, deadline: Deadline, peer: str, tls: Tls | None = None
+    ) -> ControllerChannel:
+        return cls(ControlChannel.open(address, port, secret, deadline, peer, tls))
 
     def fileno(self) -> int:
         return self.channel.fileno()
@@ -172,11 +201,3 @@ def wait_for_notification(
                 return channel, notification
         deadline.check(awaited)
         poll.poll(-(-deadline.remaining_ns() // 1_000_000))
-
-
-def _authenticated(sock: socket.socket, authenticate: Callable[[], SessionKeys]) -> SessionKeys:
-    try:
-        return authenticate()
-    except BaseException:
-        sock.close()
-        raise

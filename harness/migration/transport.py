@@ -2,22 +2,31 @@
 
 The sockets stay non-blocking and every wait is a poll, so that several threads may use one socket with deadlines of
 their own (a socket's timeout would be shared between them). `tick` is called about every 20 ms of a longer wait, so
-that the waiting thread can see that it should give up; it does so by raising.
+that the waiting thread can see that it should give up; it does so by raising. A stream is a TCP socket, or TLS on
+one (harness.migration.tls): the functions here treat them alike.
 """
 
 from __future__ import annotations
 
+import os
 import select
 import socket
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.errors import DeadlineExceeded, ProtocolError
+from harness.migration.tls_stream import TlsStream
 
 Tick = Callable[[], None]
+Stream = socket.socket | TlsStream
 
 TICK_NS = 20_000_000
+BACKLOG = 128
+"""Connections the kernel holds for a listener: a crowd of strangers must not use up the place of the peer."""
+NOT_YET = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+"""What a call on a non-blocking stream raises that has to be repeated later; see `wanted_events`."""
 
 
 class StreamEndError(ProtocolError):
@@ -53,10 +62,41 @@ class Deadline:
         return DeadlineExceeded(f"{awaited}: did not happen within {self.duration_ns / 1e9:g} s")
 
 
-def wait_ready(sock: socket.socket, events: int, deadline: Deadline, awaited: str, tick: Tick | None = None) -> None:
+def wanted_events(error: OSError, otherwise: int = select.POLLIN) -> int:
+    """What to wait for after one of NOT_YET: TLS may have to write in order to read, and the reverse."""
+    if isinstance(error, ssl.SSLWantWriteError):
+        return select.POLLOUT
+    return select.POLLIN if isinstance(error, ssl.SSLWantReadError) else otherwise
+
+
+def broken(awaited: str, error: Exception) -> ProtocolError:
+    """What an error of a socket or of TLS means here, in one line that holds nothing of what was transmitted."""
+    if isinstance(error, ssl.SSLEOFError):
+        return StreamEndError(f"{awaited}: connection was cut (no end in TLS)")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return ProtocolError(f"{awaited}: certificate refused ({error.verify_message})")
+    if isinstance(error, ssl.SSLError):
+        return ProtocolError(f"{awaited}: TLS failed ({(error.reason or 'no reason given').lower().replace('_', ' ')})")
+    reason = error.strerror if isinstance(error, OSError) else "it was closed"
+    return ProtocolError(f"{awaited}: connection broke ({reason})")
+
+
+def wait_ready(sock: Stream, events: int, deadline: Deadline, awaited: str, tick: Tick | None = None) -> None:
     """Wait until `sock` is ready for `events` (select.POLLIN, POLLOUT). Raises DeadlineExceeded."""
+    _wait([(sock.fileno(), events)], deadline, awaited, tick)
+
+
+def wait_readable(descriptors: Sequence[int], deadline: Deadline, awaited: str, tick: Tick | None = None) -> set[int]:
+    """Wait until at least one of the descriptors can be read; returns those that can. Raises DeadlineExceeded."""
+    return _wait([(descriptor, select.POLLIN) for descriptor in descriptors], deadline, awaited, tick)
+
+
+def _wait(watched: Sequence[tuple[int, int]], deadline: Deadline, awaited: str, tick: Tick | None) -> set[int]:
     poll = select.poll()
-    poll.register(sock, events)
+    for descriptor, events in watched:
+        if descriptor < 0:
+            raise ProtocolError(f"{awaited}: connection broke (it was closed)")
+        poll.register(descriptor, events)
     while True:
         if tick is not None:
             tick()
@@ -64,29 +104,35 @@ def wait_ready(sock: socket.socket, events: int, deadline: Deadline, awaited: st
         if remaining_ns == 0:
             raise deadline.exceeded(awaited)
         slice_ns = remaining_ns if tick is None else min(remaining_ns, TICK_NS)
-        if poll.poll(-(-slice_ns // 1_000_000)):
-            return
+        if ready := poll.poll(-(-slice_ns // 1_000_000)):
+            return {descriptor for descriptor, _ in ready}
 
 
-def receive_some(
-    sock: socket.socket, view: memoryview, deadline: Deadline, awaited: str, tick: Tick | None = None
-) -> int:
+def receive_some(sock: Stream, view: memoryview, deadline: Deadline, awaited: str, tick: Tick | None = None) -> int:
     """Read what is there, at least one byte, into `view`; returns the bytes read, 0 when the peer has closed.
 
-    Raises DeadlineExceeded, and ProtocolError where the connection broke.
+    Raises DeadlineExceeded, and ProtocolError where the connection broke; TLS that ends without saying so is broken.
     """
     while True:
         try:
             return sock.recv_into(view)
-        except (BlockingIOError, InterruptedError):
-            wait_ready(sock, select.POLLIN, deadline, awaited, tick)
-        except OSError as error:
-            raise ProtocolError(f"{awaited}: connection broke ({error.strerror})") from error
+        except NOT_YET as error:
+            wait_ready(sock, wanted_events(error), deadline, awaited, tick)
+        except (OSError, ValueError) as error:
+            raise broken(awaited, error) from error
 
 
-def receive_exactly(
-    sock: socket.socket, view: memoryview, deadline: Deadline, awaited: str, tick: Tick | None = None
-) -> None:
+def receive_ready(sock: Stream, view: memoryview, awaited: str) -> int | None:
+    """As `receive_some`, but None where nothing (or, of TLS, no whole record) has arrived yet."""
+    try:
+        return sock.recv_into(view)
+    except NOT_YET:
+        return None
+    except (OSError, ValueError) as error:
+        raise broken(awaited, error) from error
+
+
+def receive_exactly(sock: Stream, view: memoryview, deadline: Deadline, awaited: str, tick: Tick | None = None) -> None:
     """Fill `view`. Raises StreamEndError, ProtocolError, DeadlineExceeded."""
     filled = 0
     while filled < len(view):
@@ -97,17 +143,33 @@ def receive_exactly(
 
 
 def send_all(
-    sock: socket.socket, data: bytes | memoryview, deadline: Deadline, awaited: str, tick: Tick | None = None
+    sock: Stream, data: bytes | memoryview, deadline: Deadline, awaited: str, tick: Tick | None = None
 ) -> None:
     """Send all of `data`. Raises ProtocolError where the connection broke, DeadlineExceeded."""
     view = memoryview(data)
     while view:
         try:
-            view = view[sock.send(view, socket.MSG_NOSIGNAL) :]
-        except (BlockingIOError, InterruptedError):
-            wait_ready(sock, select.POLLOUT, deadline, awaited, tick)
-        except OSError as error:
-            raise ProtocolError(f"{awaited}: connection broke ({error.strerror})") from error
+            # No SIGPIPE comes of it: the interpreter ignores that signal.
+            view = view[sock.send(view) :]
+        except NOT_YET as error:
+            wait_ready(sock, wanted_events(error, select.POLLOUT), deadline, awaited, tick)
+        except (OSError, ValueError) as error:
+            raise broken(awaited, error) from error
+
+
+def end_sending(sock: Stream, deadline: Deadline, awaited: str, tick: Tick | None = None) -> None:
+    """Tell the peer that nothing follows; receiving goes on. Raises ProtocolError, DeadlineExceeded."""
+    while True:
+        try:
+            if isinstance(sock, TlsStream):
+                sock.end_sending()
+            else:
+                sock.shutdown(socket.SHUT_WR)
+            return
+        except NOT_YET as error:
+            wait_ready(sock, wanted_events(error, select.POLLOUT), deadline, awaited, tick)
+        except (OSError, ValueError) as error:
+            raise broken(awaited, error) from error
 
 
 def connect(address: str, port: int, deadline: Deadline, awaited: str, tick: Tick | None = None) -> socket.socket:
@@ -121,7 +183,7 @@ def connect(address: str, port: int, deadline: Deadline, awaited: str, tick: Tic
             wait_ready(sock, select.POLLOUT, deadline, awaited, tick)
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
-            raise OSError(error, _strerror(error))
+            raise OSError(error, os.strerror(error))
     except OSError as error:
         sock.close()
         raise ProtocolError(f"{awaited}: cannot connect to {address}:{port} ({error.strerror})") from error
@@ -142,7 +204,7 @@ def listen(address: str, port: int = 0) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((address, port))
-        sock.listen(8)
+        sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
         raise ProtocolError(f"cannot listen on {address}:{port} ({error.strerror})") from error
@@ -164,16 +226,20 @@ def accept(listener: socket.socket, deadline: Deadline, awaited: str, tick: Tick
         return sock
 
 
-def wake(sock: socket.socket | None) -> None:
+def wake(sock: Stream | None) -> None:
     """End both directions, so that a thread waiting on the socket returns. Only the thread that owns it closes it."""
-    if sock is not None:
-        try:
+    try:
+        if isinstance(sock, TlsStream):
+            sock.wake()
+        elif sock is not None:
             sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return
+    except OSError:
+        return
 
 
-def _strerror(number: int) -> str:
-    import os
-
-    return os.strerror(number)
+def hang_up(sock: Stream) -> None:
+    """Close a connection in order: a peer that goes on reading can tell it from one that was cut."""
+    if isinstance(sock, TlsStream):
+        sock.farewell()
+    wake(sock)
+    sock.close()

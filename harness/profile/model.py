@@ -160,6 +160,10 @@ class Migration(Table):
     st_q_in_packets: int = Field(
         default=524_288, ge=64, le=2**22, description="Statelets that may wait at the destination."
     )
+    encryption: Literal["auto", "tls", "none"] = Field(
+        default="auto",
+        description="TLS 1.3 under the control connections and state streams. 'auto': where they leave the host.",
+    )
     repetitions: int = Field(default=1, ge=1, le=1000, description="Runs per mode.")
     seed: int = Field(default=1, ge=0, lt=2**32, description="Seed of the order of runs and of the filler.")
     deadlines: Deadlines = Field(default_factory=Deadlines)

@@ -19,6 +19,7 @@ MAX_SUMMARY_BYTES = 64 << 20
 Count = Annotated[int, Field(ge=0)]
 Verdict = Literal["VALID", "INVALID", "FAILED"]
 Outcome = Literal["completed", "aborted", "failed", "none"]
+Encryption = Literal["tls", "none"]
 
 
 class _Part(BaseModel):
@@ -125,7 +126,11 @@ class PortDepths(_Part):
 
 
 class MigrationSummary(_Part):
-    """The migration of one run; `phases` in ns by name. All times that are not durations are CLOCK_MONOTONIC."""
+    """The migration of one run; `phases` in ns by name. All times that are not durations are CLOCK_MONOTONIC.
+
+    encryption: of control connections and state streams; wire_bytes: those TCP received on both streams,
+    authentication and TLS included; refused_connections: strangers at the control and stream ports.
+    """
 
     outcome: Outcome
     reason: str = ""
@@ -136,6 +141,9 @@ class MigrationSummary(_Part):
     filler_bytes: Count | None = None
     statelet_stream_bytes: Count | None = None
     statelets: Count | None = None
+    encryption: Encryption | None = None
+    wire_bytes: Count | None = None
+    refused_connections: Count | None = None
     pkt_q_max_packets: PortDepths = PortDepths()
     st_q_out_max_packets: Count | None = None
     st_q_in_max_packets: Count | None = None

@@ -123,6 +123,8 @@ def comparison_rows(runs: Sequence[RunSummary]) -> list[tuple[str, list[str]]]:
     rows = [("runs", [str(len(group)) for group in groups]), ("validity", [_validity(group) for group in groups])]
     rows += [("migration", [_tally([run.migration.outcome for run in group]) for group in groups])]
     rows += [(quantity.title, [cell(quantity, group) for group in groups]) for quantity in QUANTITIES]
+    if any(run.migration.encryption for run in runs):
+        rows.append(("control and state streams", [_encryption(group) for group in groups]))
     for quantity in OF_WORKLOADS:
         if any(quantity.read(run) is not None for run in runs):
             rows.append((quantity.title, [cell(quantity, group) for group in groups]))
@@ -183,6 +185,11 @@ def _ledger_rows_in_use(runs: Sequence[RunSummary]) -> list[str]:
 
 def _validity(runs: Sequence[RunSummary]) -> str:
     return _tally([run.validity.verdict for run in runs])
+
+
+def _encryption(runs: Sequence[RunSummary]) -> str:
+    shown = {"tls": "TLS 1.3", "none": "not encrypted", None: MISSING}
+    return _tally([shown[run.migration.encryption] for run in runs])
 
 
 def _tally(words: Sequence[str]) -> str:

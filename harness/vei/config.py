@@ -8,10 +8,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import UsageError
+from harness.migration.tls import TlsParty
 
 _Mac = Annotated[str, Field(pattern=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")]
 _Ipv4 = Annotated[str, Field(pattern=r"^(\d{1,3}\.){3}\d{1,3}$")]
 _Count = Annotated[int, Field(ge=0, le=2**40)]
+_Pem = Annotated[str, Field(min_length=1, max_length=1 << 14)]
 
 
 class _Section(BaseModel):
@@ -29,6 +31,17 @@ class PortConfig(_Section):
     netns: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")] | None = None
 
 
+class TlsConfig(_Section):
+    """This instance's key pair for one run and the certificates of those it speaks with, all PEM."""
+
+    certificate: _Pem
+    key: Annotated[str, Field(min_length=1, max_length=1 << 14, repr=False)]
+    peers: dict[Annotated[str, Field(pattern=r"^[a-z]{1,32}$")], _Pem]
+
+    def party(self) -> TlsParty:
+        return TlsParty(self.certificate, self.key, self.peers)
+
+
 class VeiConfig(_Section):
     """See harness.vei.main. Role "element": a stateless image (the delay element) without control connection."""
 
@@ -40,6 +53,7 @@ class VeiConfig(_Section):
     control_port: Annotated[int, Field(ge=0, le=65535)] = 0
     secret: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", repr=False)] = "0" * 64
     drain_token: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", repr=False)] = "0" * 32
+    tls: TlsConfig | None = Field(default=None, repr=False)
     # The same for all instances of a run: which entries a timer tick looks at depends on where they hash to.
     table_seed: Annotated[int, Field(ge=0, lt=2**64, repr=False)] = 0
     ports: Annotated[list[PortConfig], Field(min_length=1, max_length=8)]

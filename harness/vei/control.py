@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 from collections.abc import Callable
 
 from harness.errors import DeadlineExceeded, ProtocolError
 from harness.migration.messages import AnyRequest, AnyResponse, Message, encode, parse_request
 from harness.migration.protocol import ControlChannel
-from harness.migration.stream import HANDSHAKE_DEADLINE_NS
-from harness.migration.transport import Deadline, accept, listen
+from harness.migration.reception import Reception
+from harness.migration.tls import Tls
+from harness.migration.transport import Deadline, Tick, listen
 
 SEND_DEADLINE_NS = 2_000_000_000
 _IDLE_NS = 1_000_000_000
@@ -21,17 +23,21 @@ log = logging.getLogger(__name__)
 class ControlServer:
     """Listens on exactly `address`; port 0 lets the kernel choose. Raises ProtocolError where it cannot."""
 
-    def __init__(self, address: str, port: int, secret: bytes) -> None:
-        self._listener = listen(address, port)
-        self._secret = secret
+    def __init__(self, address: str, port: int, secret: bytes, tls: Tls | None = None) -> None:
+        self._reception = Reception(listen(address, port), self._admit)
+        self._secret, self._tls = secret, tls
         self._channel: ControlChannel | None = None
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self.refused = 0
 
     @property
     def port(self) -> int:
-        return int(self._listener.getsockname()[1])
+        return self._reception.port
+
+    @property
+    def refused(self) -> int:
+        """Connections that were not of the controller."""
+        return self._reception.refused
 
     def serve(self, handle: Callable[[AnyRequest], AnyResponse], lost: Callable[[], None]) -> None:
         """Serve one controller after another until `close`; `lost` is called whenever one has left."""
@@ -50,7 +56,7 @@ class ControlServer:
                     self._channel = None
                 lost()
                 channel.close()
-        self._listener.close()
+        self._reception.close()
 
     def notify(self, message: Message) -> None:
         """Send to the controller. Where there is none, or it does not read, the message is lost and logged."""
@@ -70,16 +76,13 @@ class ControlServer:
         self._closing.set()
 
     def _next_controller(self) -> ControlChannel:
-        sock = accept(self._listener, Deadline.after(_IDLE_NS), "controller", self._tick)
-        try:
-            channel = ControlChannel.serve(sock, self._secret, Deadline.after(HANDSHAKE_DEADLINE_NS))
-        except (ProtocolError, DeadlineExceeded) as error:
-            self.refused += 1
-            log.warning("refused a control connection: %s", error)
-            raise DeadlineExceeded("no controller yet") from error
+        channel = self._reception.next(Deadline.after(_IDLE_NS), "controller", self._tick)
         with self._lock:
             self._channel = channel
         return channel
+
+    def _admit(self, sock: socket.socket, deadline: Deadline, tick: Tick) -> ControlChannel:
+        return ControlChannel.serve(sock, self._secret, deadline, tick, self._tls)
 
     def _serve(self, channel: ControlChannel, handle: Callable[[AnyRequest], AnyResponse]) -> None:
         while not self._closing.is_set():

@@ -8,7 +8,6 @@ forgets the state: the instance is as it was and another attempt may follow.
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from dataclasses import dataclass
@@ -23,8 +22,9 @@ from harness.migration.modes import ResynchronisationMode
 from harness.migration.phases import InstancePhase, PhaseMachine
 from harness.migration.segments import End, Segment, SegmentReader
 from harness.migration.snapshot import BODY_BYTES_MAX, CHUNK_HEADER_BYTES, SnapshotAssembler, parse_chunk_header
-from harness.migration.stream import StreamListener
-from harness.migration.transport import Deadline, receive_exactly, receive_some
+from harness.migration.stream import StreamListener, received_wire_bytes
+from harness.migration.tls import Tls
+from harness.migration.transport import Deadline, Stream, receive_exactly, receive_some
 from harness.vei.instance_like import InstanceLike
 from harness.vei.session import Notify, Session, log
 from harness.vei.state import InstanceState
@@ -46,6 +46,7 @@ class DestinationParts:
     secret: bytes
     address: str
     st_q_in_packets: int
+    tls: Tls | None = None
 
 
 class DestinationSession(Session):
@@ -55,19 +56,23 @@ class DestinationSession(Session):
         super().__init__(request.epoch)
         self._parts, self._mode = parts, mode
         self._deadline = Deadline.after(request.deadline_ns)
-        self._statelet_listener = StreamListener(parts.address, Kind.STATELET, request.epoch, parts.secret)
+        self._statelet_listener = self._listener(Kind.STATELET)
         try:
-            self._snapshot_listener = StreamListener(parts.address, Kind.SNAPSHOT, request.epoch, parts.secret)
+            self._snapshot_listener = self._listener(Kind.SNAPSHOT)
         except BaseException:
             self._statelet_listener.close()
             raise
         self._queue = StateletQueue(parts.st_q_in_packets, ST_Q_IN_BYTES)
         self._connected = threading.Event()
         self._counts = DestinationCounts()
-        self._statelet_bytes = self._segments = self._received = self._installed = self._last_statelet_ns = 0
+        self._statelet_bytes = self._statelet_wire_bytes = self._segments = 0
+        self._received = self._installed = self._last_statelet_ns = 0
         self._first_sequence = self._last_sequence = -1
         self._receiver = threading.Thread(target=self._receive, name="statelet receiver", daemon=True)
         self._thread = threading.Thread(target=self._run, name="migrate in", daemon=True)
+
+    def _listener(self, kind: Kind) -> StreamListener:
+        return StreamListener(self._parts.address, kind, self.epoch, self._parts.secret, self._parts.tls)
 
     @property
     def statelet_port(self) -> int:
@@ -92,6 +97,7 @@ class DestinationSession(Session):
                 "last_statelet_ns": self._last_statelet_ns,
                 "statelet_segments": self._segments,
                 "statelet_bytes": self._statelet_bytes,
+                "statelet_wire_bytes": self._statelet_wire_bytes,
                 "st_q_in_max_packets": self._queue.max_packets,
                 "st_q_in_max_bytes": self._queue.max_bytes,
                 "refused_connections": self._statelet_listener.refused + self._snapshot_listener.refused,
@@ -110,13 +116,14 @@ class DestinationSession(Session):
                 log.exception("epoch %d: statelet receiver", self.epoch)
             self.break_off(str(error) or type(error).__name__)
 
-    def _receive_segments(self, sock: socket.socket) -> None:
+    def _receive_segments(self, sock: Stream) -> None:
         reader = SegmentReader()
         buffer = memoryview(bytearray(_RECEIVE_BYTES))
         while True:
             while (segment := reader.next_segment()) is not None:
                 self._queue.put(segment, self._deadline, self.tick)
                 if isinstance(segment, End):
+                    self._statelet_wire_bytes = received_wire_bytes(sock)
                     return
                 self._received += segment.count
                 self._segments += 1
@@ -168,7 +175,7 @@ class DestinationSession(Session):
                 snapshot_records=assembler.records,
                 filler_bytes=assembler.filler_bytes,
             )
-        self._count(snapshot_installed_ns=time.monotonic_ns())
+        self._count(snapshot_installed_ns=time.monotonic_ns(), snapshot_wire_bytes=received_wire_bytes(sock))
         parts.phases.move(InstancePhase.INSTALL, f"{assembler.records} records")
 
     def _install_statelets(self) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 from harness.dataplane.instance import MODE_ACTIVE, Instance, InstanceSettings
 from harness.dataplane.packet_socket import PortOptions, mac_bytes, packet_socket
 from harness.errors import HarnessError, UsageError
+from harness.migration.tls import Tls
 from harness.provision.kernel import NETNS_DIRECTORY, setns_network
 from harness.vei.config import PortConfig, VeiConfig, parse_config
 from harness.vei.control import ControlServer
@@ -89,9 +90,10 @@ def _serve(
     assert config.management_address is not None
     secret = bytes.fromhex(config.secret)
     instance.set_drain_token(bytes.fromhex(config.drain_token))
-    server = ControlServer(config.management_address, config.control_port, secret)
-    identity = Identity(config.role, secret, config.management_address, config.st_q_in_packets)
-    handler = RequestHandler(instance, state, identity, server.notify, stopping)
+    tls = None if config.tls is None else Tls(config.tls.party())
+    server = ControlServer(config.management_address, config.control_port, secret, tls)
+    identity = Identity(config.role, secret, config.management_address, config.st_q_in_packets, tls)
+    handler = RequestHandler(instance, state, identity, server.notify, stopping, lambda: server.refused)
     control = threading.Thread(target=server.serve, args=(handler.handle, handler.controller_lost), name="control")
     control.start()
     emit(event="ready", control_port=server.port, **ready)

@@ -31,6 +31,7 @@ from harness.migration.messages import (
 )
 from harness.migration.modes import mode_named
 from harness.migration.phases import INSTANCE_TRANSITIONS, InstancePhase, PhaseEvent, PhaseMachine
+from harness.migration.tls import Tls
 from harness.migration.transport import Deadline
 from harness.vei.destination import DestinationParts, DestinationSession
 from harness.vei.instance_like import InstanceLike
@@ -49,12 +50,14 @@ class Identity:
     secret: bytes
     management_address: str
     st_q_in_packets: int
+    tls: Tls | None = None
 
 
 class RequestHandler:
     """Serves the requests of one controller, one at a time; sessions run beside it and notify on their own.
 
-    `stopping` is set by a stop request. Nothing is changed by a request that is refused.
+    `stopping` is set by a stop request; `refused_connections` counts those of the control server. Nothing is changed by
+    a request that is refused.
     """
 
     def __init__(
@@ -64,12 +67,14 @@ class RequestHandler:
         identity: Identity,
         notify: Notify,
         stopping: threading.Event,
+        refused_connections: Callable[[], int] = lambda: 0,
     ) -> None:
         self._instance, self._state, self._identity, self._notify = instance, state, identity, notify
         self._epoch = 0
         self._session: SourceSession | DestinationSession | None = None
         self._phases = PhaseMachine(identity.role, InstancePhase.STANDBY, INSTANCE_TRANSITIONS, self._journal)
         self._stopping = stopping
+        self._refused_connections = refused_connections
         self._actions: Mapping[type[AnyRequest], Callable[[Any], AnyResponse]] = {
             StatusRequest: self._status,
             ActivateRequest: self._activate,
@@ -125,6 +130,7 @@ class RequestHandler:
             image=self._instance.image_name,
             version=self._instance.image_version,
             counters=self._instance.status(),
+            refused_connections=self._refused_connections(),
         )
 
     def _activate(self, request: ActivateRequest) -> AnyResponse:
@@ -145,6 +151,7 @@ class RequestHandler:
             self._identity.secret,
             self._identity.management_address,
             self._identity.st_q_in_packets,
+            self._identity.tls,
         )
         session = DestinationSession(parts, mode, request)
         self._begin(session, InstancePhase.PREPARED)
@@ -154,7 +161,9 @@ class RequestHandler:
         self._phases.require("migrate_out", InstancePhase.LIVE)
         mode = mode_named(request.mode)
         self._require_new_epoch(request.epoch)
-        parts = SourceParts(self._instance, self._state, self._phases, self._notify, self._identity.secret)
+        parts = SourceParts(
+            self._instance, self._state, self._phases, self._notify, self._identity.secret, self._identity.tls
+        )
         self._begin(SourceSession(parts, mode, request), InstancePhase.CONNECT)
         return Accepted(id=request.id)
 

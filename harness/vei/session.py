@@ -7,13 +7,12 @@ with an abort request, a stream thread with an error) only says that it is over,
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 from collections.abc import Callable
 
 from harness.errors import HarnessError
 from harness.migration.messages import Notification
-from harness.migration.transport import wake
+from harness.migration.transport import Stream, wake
 
 log = logging.getLogger("harness.vei")
 
@@ -34,7 +33,7 @@ class Session:
         self._lock = threading.Lock()
         self._reason: str | None = None
         self._irrevocable = False
-        self._sockets: list[socket.socket] = []
+        self._sockets: list[Stream] = []
 
     @property
     def reason(self) -> str | None:
@@ -65,7 +64,7 @@ class Session:
                 raise BrokenOffError(self._reason)
             self._irrevocable = True
 
-    def _adopt(self, sock: socket.socket) -> socket.socket:
+    def _adopt(self, sock: Stream) -> Stream:
         """Have `break_off` wake whoever waits on this socket; closed by `_close_sockets`."""
         with self._lock:
             self._sockets.append(sock)

@@ -8,7 +8,6 @@ may follow.
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from dataclasses import dataclass
@@ -28,7 +27,8 @@ from harness.migration.snapshot import (
     pack_records,
 )
 from harness.migration.stream import open_stream
-from harness.migration.transport import Deadline, send_all
+from harness.migration.tls import Tls
+from harness.migration.transport import Deadline, Stream, end_sending, send_all
 from harness.vei.instance_like import InstanceLike
 from harness.vei.session import Notify, Session, log
 from harness.vei.state import InstanceState
@@ -47,6 +47,7 @@ class SourceParts:
     phases: PhaseMachine[InstancePhase]
     notify: Notify
     secret: bytes
+    tls: Tls | None = None
 
 
 class SourceSession(Session):
@@ -125,13 +126,12 @@ class SourceSession(Session):
         parts.phases.move(InstancePhase.RESYNCHRONISE, f"{self._counts.snapshot_records} records sent")
         self._snapshot_sent.set()
 
-    def _open(self, kind: Kind, port: int, deadline: Deadline, rate_bps: int) -> socket.socket:
-        sock = open_stream(
-            self._request.address, port, kind, self.epoch, self._parts.secret, deadline, self.tick, rate_bps
-        )
+    def _open(self, kind: Kind, port: int, deadline: Deadline, rate_bps: int) -> Stream:
+        secret, tls = self._parts.secret, self._parts.tls
+        sock = open_stream(self._request.address, port, kind, self.epoch, secret, deadline, self.tick, rate_bps, tls)
         return self._adopt(sock)
 
-    def _send_snapshot(self, sock: socket.socket) -> None:
+    def _send_snapshot(self, sock: Stream) -> None:
         state, instance, filler_bytes = self._parts.state, self._parts.instance, self._request.filler_bytes
         header = SnapshotHeader(
             image=instance.image_name,
@@ -154,13 +154,13 @@ class SourceSession(Session):
         end = SnapshotEnd(records=tuple(records), filler_bytes=filler_bytes)
         self._send(sock, pack_json(ChunkKind.END, end))
         self._count(filler_bytes=filler_bytes)
-        sock.shutdown(socket.SHUT_WR)
+        end_sending(sock, self._deadline, "snapshot stream", self._tick_while_sending)
 
     def _tick_while_sending(self) -> None:
         self.tick()
         self._check_overflow()
 
-    def _send(self, sock: socket.socket, data: bytes | memoryview) -> None:
+    def _send(self, sock: Stream, data: bytes | memoryview) -> None:
         self._tick_while_sending()
         send_all(sock, data, self._deadline, "snapshot stream", self._tick_while_sending)
         self._count(snapshot_bytes=self._counts.snapshot_bytes + len(data))

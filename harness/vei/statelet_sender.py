@@ -7,7 +7,6 @@ so much per piece that duplication at 50,000 packets/s could not be worked off.
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.migration.segments import HEADER_BYTES, PAYLOAD_BYTES_MAX, pack_end, pack_segment_header
-from harness.migration.transport import Deadline, send_all
+from harness.migration.transport import Deadline, Stream, end_sending, send_all
 from harness.vei.instance_like import InstanceLike
 from harness.vei.session import Session, log
 
@@ -27,7 +26,7 @@ _POLL_S = 0.000_2
 class StateletSender:
     """Sends until st_q_out is closed and empty, then the end segment; `finished` is set either way."""
 
-    def __init__(self, instance: InstanceLike, sock: socket.socket, deadline: Deadline, session: Session) -> None:
+    def __init__(self, instance: InstanceLike, sock: Stream, deadline: Deadline, session: Session) -> None:
         self._instance, self._sock, self._deadline, self._session = instance, sock, deadline, session
         self._buffer = np.zeros(HEADER_BYTES + PAYLOAD_BYTES_MAX, np.uint8)
         self._view = memoryview(self._buffer.data)
@@ -49,7 +48,7 @@ class StateletSender:
             end = pack_end(self.statelets)
             send_all(self._sock, end, self._deadline, "statelet stream", self._session.tick)
             self.sent_bytes += len(end)
-            self._sock.shutdown(socket.SHUT_WR)
+            end_sending(self._sock, self._deadline, "statelet stream", self._session.tick)
         except Exception as error:
             if not isinstance(error, HarnessError):
                 log.exception("epoch %d: statelet sender", self._session.epoch)

@@ -4,11 +4,19 @@ from typing import Any
 
 import pytest
 
-from harness.experiment.migration import migration_settings, migration_summary, statelet_counters
+from harness.experiment.migration import (
+    encrypts,
+    make_run_parties,
+    migration_settings,
+    migration_summary,
+    statelet_counters,
+)
 from harness.measure.invariants import statelets_contiguous
 from harness.migration.messages import DestinationCounts, SourceCounts
 from harness.migration.outcome import MigrationOutcome, Switchover
 from harness.plan import PlannedRun
+from harness.provision.connections.local import LocalConnection
+from harness.provision.inventory import Inventory, Node
 from harness.record.summary import PortDepths
 from tests.experiment.conftest import ProfileFactory
 
@@ -126,3 +134,40 @@ def test_a_control_run_has_no_migration() -> None:
     assert summary.outcome == "none"
     assert summary.duration_ns is None
     assert summary.st_q_out_max_packets is None
+
+
+@pytest.mark.parametrize(
+    ("wish", "far", "expected"),
+    [
+        ("auto", "", False),
+        ("auto", "destination", True),
+        ("auto", "fabric", True),
+        ("auto", "loadgen", False),
+        ("tls", "", True),
+        ("none", "destination", False),
+    ],
+)
+def test_what_leaves_the_host_is_encrypted_unless_told_otherwise(
+    make_profile: ProfileFactory, wish: str, far: str, expected: bool
+) -> None:
+    nodes = {
+        name: Node(name, f"x-{name}", "there" if name == far else "here")
+        for name in ("loadgen", "fabric", "source", "destination")
+    }
+    inventory = Inventory(nodes, {"here": LocalConnection(), "there": LocalConnection()})
+    assert encrypts(make_profile(f"migration.encryption={wish}"), inventory) is expected
+
+
+def test_every_run_has_keys_of_its_own(make_profile: ProfileFactory) -> None:
+    first, second = make_run_parties(make_profile()), make_run_parties(make_profile())
+    assert set(first) == {"controller", "source", "destination"}
+    keys = [party.key for parties in (first, second) for party in parties.values()]
+    assert len(set(keys)) == 6
+    assert set(first["source"].peers) == {"controller", "destination"}
+
+
+def test_the_summary_says_whether_the_streams_were_encrypted() -> None:
+    counts = DestinationCounts(snapshot_wire_bytes=600, statelet_wire_bytes=400, refused_connections=2)
+    summary = migration_summary(outcome(destination=counts), PortDepths(), 0, None, "tls", 3)
+    assert (summary.encryption, summary.wire_bytes, summary.refused_connections) == ("tls", 1000, 5)
+    assert migration_summary(None, PortDepths(), 0, None, "none").encryption == "none"

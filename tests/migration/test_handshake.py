@@ -119,9 +119,9 @@ def test_a_recorded_connection_cannot_be_replayed(make_server: Callable[..., Ser
         def __getattr__(self, name: str) -> object:
             return getattr(recorded.client, name)
 
-        def send(self, data: bytes, flags: int) -> int:
+        def send(self, data: bytes) -> int:
             said.append(bytes(data))
-            return recorded.client.send(data, flags)
+            return recorded.client.send(data)
 
         def recv_into(self, view: memoryview) -> int:
             return recorded.client.recv_into(view)

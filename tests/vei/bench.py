@@ -7,7 +7,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,11 +15,13 @@ from scapy.layers.l2 import Ether
 
 from harness.dataplane.instance import ImageFunctions, Instance, InstanceSettings
 from harness.dataplane.table_check import dump
+from harness.migration.certificates import make_parties
 from harness.migration.controller import migrate
 from harness.migration.messages import Accepted, ActivateRequest, Message, Prepared, Status, StatusRequest
 from harness.migration.outcome import MigrationDeadlines, MigrationOutcome, MigrationSettings
 from harness.migration.phases import PhaseEvent
 from harness.migration.protocol import ControllerChannel
+from harness.migration.tls import CONTROLLER, DESTINATION, SOURCE, Tls, TlsParty
 from harness.migration.transport import Deadline
 from harness.vei.control import ControlServer
 from harness.vei.requests import Identity, RequestHandler
@@ -75,7 +77,9 @@ class Node:
         settings: InstanceSettings | None = None,
         secret: bytes = SECRET,
         st_q_in_packets: int = 524_288,
+        parties: Mapping[str, TlsParty] | None = None,
     ) -> None:
+        tls = {name: Tls(party) for name, party in (parties or {}).items()}
         pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2)]
         self.outside = [pair[0] for pair in pairs]
         inside = [pair[1] for pair in pairs]
@@ -86,15 +90,15 @@ class Node:
         self.instance = Instance(image, inside, settings or InstanceSettings(scheduler="other", pkt_q_packets=1024))
         self.instance.set_drain_token(TOKEN)
         self.instance.start()
-        self.server = ControlServer(address, 0, SECRET)
+        self.server = ControlServer(address, 0, SECRET, tls.get(role))
         self.stopping = threading.Event()
-        identity = Identity(role, secret, address, st_q_in_packets)
+        identity = Identity(role, secret, address, st_q_in_packets, tls.get(role))
         self.handler = RequestHandler(self.instance, self.state, identity, self.server.notify, self.stopping)
         self._thread = threading.Thread(
             target=self.server.serve, args=(self.handler.handle, self.handler.controller_lost), daemon=True
         )
         self._thread.start()
-        self.channel = ControllerChannel.open(address, self.server.port, SECRET, deadline(), role)
+        self.channel = ControllerChannel.open(address, self.server.port, SECRET, deadline(), role, tls.get(CONTROLLER))
         self.address = address
 
     def request(self, message: Any, expected: type[Any]) -> Any:
@@ -240,9 +244,10 @@ class ProxiedChannel(ControllerChannel):
 class Pair:
     """A live source, a destination in standby, and traffic through whichever has it."""
 
-    def __init__(self, **source_options: Any) -> None:
-        self.source = Node("source", "127.0.0.11", **source_options)
-        self.destination = Node("destination", "127.0.0.12")
+    def __init__(self, encrypted: bool = False, **source_options: Any) -> None:
+        parties = make_parties((CONTROLLER, SOURCE, DESTINATION), 600.0) if encrypted else None
+        self.source = Node("source", "127.0.0.11", parties=parties, **source_options)
+        self.destination = Node("destination", "127.0.0.12", parties=parties)
         self.source.request(ActivateRequest(), Accepted)
         self.fabric = FakeFabric(self.source, self.destination)
         self.traffic = Traffic(self.fabric)
