@@ -59,6 +59,9 @@ def cli(context: click.Context, debug: bool) -> None:
 @click.option(
     "--influx", metavar="URL", help="Send the points of each run to this InfluxDB, rather than INFLUXDB_V2_URL."
 )
+@click.option(
+    "--faults", metavar="seed=N", help="Add faults drawn from this seed to those of the profile (see [[fault]])."
+)
 @click.option("--keep", is_flag=True, help="Leave the testbed standing; 'harness clean' removes it.")
 @click.option("--json", "as_json", is_flag=True, help=_JSON_HELP)
 def run(
@@ -69,6 +72,7 @@ def run(
     check: bool,
     diff: bool,
     influx: str | None,
+    faults: str | None,
     keep: bool,
     as_json: bool,
 ) -> int:
@@ -81,6 +85,8 @@ def run(
     from harness.sink.target import find_target
 
     loaded = load_profile(profile, overrides)
+    if faults is not None:
+        loaded = loaded.with_drawn_faults(_seed(faults))
     plan = make_plan(loaded)
     server = loaded.record.influxdb
     target = find_target(influx, (server.url, server.org, server.bucket), os.environ)
@@ -258,6 +264,14 @@ def _fail(error: BaseException | None, message: str, exit_code: int, debug: bool
     for line in message.splitlines() or [type(error).__name__]:
         click.echo(f"harness: error: {line}", err=True)
     return exit_code
+
+
+def _seed(text: str) -> int:
+    """The number of `seed=N`."""
+    name, _, number = text.partition("=")
+    if name != "seed" or not (number.isascii() and number.isdecimal()) or len(number) > 18:
+        raise UsageError(f"--faults {text!r:.60}: must be seed=N with a whole number, such as seed=1")
+    return int(number)
 
 
 def _print_json(document: Any) -> None:

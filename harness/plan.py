@@ -181,6 +181,13 @@ def _workload(profile: Profile) -> str:
     return f"{text}; {load.arrivals} arrivals"
 
 
+def _faults(profile: Profile) -> list[tuple[str, str]]:
+    if not profile.fault:
+        return []
+    listed = "; ".join(fault.describe() for fault in profile.faults)
+    return [("faults", f"{listed}; up to {profile.attempts} attempts")]
+
+
 def describe(plan: Plan, profile: Profile) -> list[tuple[str, str]]:
     """The plan as (label, text) for people."""
     pacing = "not paced" if plan.snapshot_rate_bps is None else f"paced at {format_rate(plan.snapshot_rate_bps, 4)}/s"
@@ -216,6 +223,7 @@ def describe(plan: Plan, profile: Profile) -> list[tuple[str, str]]:
             f"{format_rate(uplink.rate_bps)}/s, burst {format_time(uplink.burst_ns)}, "
             f"{format_time(uplink.latency_ns)} per direction ({uplink.latency_backend})",
         ),
+        *_faults(profile),
         (
             "snapshot",
             f"filler {format_size(profile.migration.filler_bytes)}, {pacing}; encryption "

@@ -37,10 +37,13 @@ ALLOWED: dict[str, set[str]] = {
     "harness.report": BASE
     | {"harness.measure", "harness.record", "harness.models", "harness.bench.figures", "harness.bench.table"},
     "harness.models": BASE | {"harness.measure", "harness.record"},
-    "harness.profile": MIDDLE | {"harness.sink.target"},
+    # Of a run with faults: what carries them out, what happened, what it may lead to. Runs import it, it knows no run.
+    "harness.faults": MIDDLE,
+    "harness.profile": MIDDLE | {"harness.sink.target", "harness.faults.schedule"},
     "harness.options": BASE,
     "harness.plan": MIDDLE | {"harness.profile"},
-    "harness.experiment": MIDDLE | {"harness.report", "harness.profile", "harness.plan", "harness.options"},
+    "harness.experiment": MIDDLE
+    | {"harness.faults", "harness.report", "harness.profile", "harness.plan", "harness.options"},
     "harness.doctor": MIDDLE | {"harness.profile", "harness.plan"},
     "harness.calibrate": LOW
     | {"harness.measure", "harness.testbed", "harness.profile", "harness.plan", "harness.experiment"},

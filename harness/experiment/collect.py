@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,10 @@ from harness.testbed.counters import FabricCounters
 
 SOFTNET = Path("/proc/net/softnet_stat")
 PORTS = 2
+ELEMENT = "latency"
+BURST_PACKETS_MAX = 256
+"""Largest burst of an instance's port."""
+READ, SENT = ("rx_frames", "kernel_dropped"), ("tx_frames",)
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,35 @@ def softnet_dropped_packets(text: str) -> int:
 
 
 def take_reading(
-    pages: Mapping[str, np.ndarray], element: np.ndarray | None, fabric: FabricCounters, reasons: Mapping[int, str]
+    pages: Mapping[str, Sequence[np.ndarray]],
+    elements: Sequence[np.ndarray],
+    fabric: FabricCounters,
+    reasons: Mapping[int, str],
 ) -> Reading:
-    """Copy every counter now. OSError without /proc."""
+    """Copy every counter now. OSError without /proc.
+
+    pages and elements: a page for every process there has been in that place, the present one last.
+    """
     return Reading(
-        {node: read_status(page, PORTS, dict(reasons)) for node, page in pages.items()},
-        None if element is None else read_status(element, 2 * PORTS, {}),
+        {node: _together([read_status(page, PORTS, dict(reasons)) for page in boots]) for node, boots in pages.items()},
+        _together([read_status(page, 2 * PORTS, {}) for page in elements]) if elements else None,
         fabric,
         softnet_dropped_packets(SOFTNET.read_text()),
     )
+
+
+def _together(boots: list[dict[str, Any]]) -> dict[str, Any]:
+    """Counters of the ports and reasons of all processes, summed; what is not a sum is the last one's."""
+    last = boots[-1]
+    ports = [
+        {name: sum(boot["ports"][index][name] for boot in boots) for name in port}
+        for index, port in enumerate(last["ports"])
+    ]
+    reasons: dict[str, int] = {}
+    for boot in boots:
+        for reason, packets in boot["reasons"].items():
+            reasons[reason] = reasons.get(reason, 0) + packets
+    return {**last, "ports": ports, "reasons": reasons}
 
 
 def read_report(path: Path) -> dict[str, Any]:
@@ -60,11 +84,18 @@ def read_report(path: Path) -> dict[str, Any]:
 
 
 def hop_counters(
-    before: Reading, after: Reading, loadgen: Mapping[str, Any], echoserver: Mapping[str, Any]
+    before: Reading,
+    after: Reading,
+    loadgen: Mapping[str, Any],
+    echoserver: Mapping[str, Any],
+    ended: Collection[str] = (),
 ) -> HopCounters:
-    """Counters of every hop between two readings; the load processes count from after their ARP exchange."""
+    """Counters of every hop between two readings; the load processes count from after their ARP exchange.
+
+    ended: nodes of which a process has ended in between; what became of their packets then is asked of their uplink.
+    """
     instances = {
-        node: _instance(node, before, after) if node in after.instances else InstanceCounters()
+        node: _instance(node, before, after, node in ended) if node in after.instances else InstanceCounters()
         for node in names.INSTANCES
     }
     received = (
@@ -88,7 +119,7 @@ def hop_counters(
     )
 
 
-def _instance(node: str, before: Reading, after: Reading) -> InstanceCounters:
+def _instance(node: str, before: Reading, after: Reading, has_ended: bool) -> InstanceCounters:
     old, new = before.instances[node], after.instances[node]
 
     def port(index: int) -> PortCounters:
@@ -105,6 +136,7 @@ def _instance(node: str, before: Reading, after: Reading) -> InstanceCounters:
     def over_ports(name: str) -> int:
         return sum(int(new["ports"][i][name] - old["ports"][i][name]) for i in range(PORTS))
 
+    queued = sum(int(new["ports"][i][name]) for i in range(PORTS) for name in ("pkt_q_depth", "delay_depth"))
     refused = {
         reason: count - old["reasons"].get(reason, 0)
         for reason, count in new["reasons"].items()
@@ -120,7 +152,29 @@ def _instance(node: str, before: Reading, after: Reading) -> InstanceCounters:
         not_ready_packets=over_ports("not_ready"),
         stopped_packets=over_ports("stopped"),
         refused_packets=refused,
+        **_of_ended(node, before, after, queued) if has_ended else {"left_in_queue_packets": queued},
     )
+
+
+def _of_ended(node: str, before: Reading, after: Reading, queued: int) -> dict[str, int]:
+    """What the uplink of a node counted beyond its process, which ended in the middle of something: at most a burst a
+    port was between two of its counters."""
+    old, new = before.fabric.link(node, names.UPLINK), after.fabric.link(node, names.UPLINK)
+    sent = _accepted(after.fabric, node) - _accepted(before.fabric, node)
+    return {
+        "unread_packets": max(0, new.rx_packets - old.rx_packets - _uplink_frames(node, before, after, READ)),
+        "unrecorded_packets": max(0, sent - _uplink_frames(node, before, after, SENT)),
+        "held_packets": queued + 2 * PORTS * BURST_PACKETS_MAX,
+    }
+
+
+def _uplink_frames(node: str, before: Reading, after: Reading, counters: Sequence[str]) -> int:
+    """Frames the processes behind a node's uplink counted: the instance, and the element of the management traffic."""
+    parts = list(zip(before.instances[node]["ports"], after.instances[node]["ports"], strict=True))
+    if before.element is not None and after.element is not None:
+        at = PORTS * names.INSTANCES.index(node)
+        parts.append((before.element["ports"][at], after.element["ports"][at]))
+    return sum(int(new[name] - old[name]) for old, new in parts for name in counters)
 
 
 def _meter_drops(fabric: FabricCounters, node: str, link: str) -> int:
@@ -131,9 +185,14 @@ def _meter_drops(fabric: FabricCounters, node: str, link: str) -> int:
 
 
 def counter_pairs(
-    before: Reading, after: Reading, loadgen: Mapping[str, Any], echoserver: Mapping[str, Any]
+    before: Reading,
+    after: Reading,
+    loadgen: Mapping[str, Any],
+    echoserver: Mapping[str, Any],
+    ended: Collection[str] = (),
 ) -> list[CounterPair]:
-    """The same packets as the interfaces and as the applications counted them."""
+    """The same packets as the interfaces and as the applications counted them; not of a node of which a process has
+    ended, which cannot agree."""
     pairs = []
     for node, report, sent in (
         (names.LOADGEN, loadgen, loadgen["sent_packets"]),
@@ -148,28 +207,25 @@ def counter_pairs(
             CounterPair(f"{node} sent", _accepted(after.fabric, node) - _accepted(before.fabric, node), sent),
             CounterPair(f"{node} received", arrived, received),
         ]
-    return pairs + instance_pairs(before, after)
+    return pairs + instance_pairs(before, after, ended)
 
 
-def instance_pairs(before: Reading, after: Reading) -> list[CounterPair]:
+def instance_pairs(before: Reading, after: Reading, ended: Collection[str] = ()) -> list[CounterPair]:
     """The same of the instances; none without an element in the kernel's own way, as no process of ours counts that."""
     pairs: list[CounterPair] = []
     if after.element is None or before.element is None:
         return pairs
-    for index, node in enumerate(names.INSTANCES):
-        if node not in after.instances:
+    for node in names.INSTANCES:
+        if node not in after.instances or node in ended or ELEMENT in ended:
             continue
         old, new = before.fabric.link(node, names.UPLINK), after.fabric.link(node, names.UPLINK)
-        parts = [(before.instances[node]["ports"][i], after.instances[node]["ports"][i]) for i in range(PORTS)]
-        parts.append((before.element["ports"][PORTS * index], after.element["ports"][PORTS * index]))
-        received = sum(b["rx_frames"] + b["kernel_dropped"] - a["rx_frames"] - a["kernel_dropped"] for a, b in parts)
         pairs += [
             CounterPair(
                 f"{node} sent",
                 _accepted(after.fabric, node) - _accepted(before.fabric, node),
-                sum(b["tx_frames"] - a["tx_frames"] for a, b in parts),
+                _uplink_frames(node, before, after, SENT),
             ),
-            CounterPair(f"{node} received", new.rx_packets - old.rx_packets, received),
+            CounterPair(f"{node} received", new.rx_packets - old.rx_packets, _uplink_frames(node, before, after, READ)),
         ]
     return pairs
 

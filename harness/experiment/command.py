@@ -78,7 +78,9 @@ class CommandRun(Run):
 
     def _load(self, events: EventLog) -> None:
         timing, command = self._profile.timing, self._profile.load.command
-        pids = {title: started.process.pid for title, started in self._processes.items() if title not in _NODES}
+        pids = self._note_pids()
+        for title in _NODES:
+            pids.pop(title, None)
         self._record.before = self._reading()
         self._record.host.append(read_host(pids))
         watched = Watched(self._record.pages, None, {}, pids, self._testbed.fabric, 0)
@@ -88,6 +90,7 @@ class CommandRun(Run):
         self._processes[CLIENT].process.send({"cmd": "start"})
         self._sampler.start(self._started_ns)
         self._note(events, "client", self._started_ns)
+        self._faults.start(self._record.window_start_ns, events)
         migrate_ns = self._record.window_start_ns + timing.migrate_at_ns
         if not self._client_ended(migrate_ns) and self._migrates:
             self._migrate(events)
@@ -96,6 +99,7 @@ class CommandRun(Run):
             if not self._client_ended(time.monotonic_ns() + int(DONE_TIMEOUT_S * 1e9)):
                 raise HarnessError("client: could not be ended at its deadline")
         self._note(events, "client_end")
+        self._record.faults = self._faults.close()
         self._record.host.append(read_host(pids))
         if SERVER in self._processes:
             self._processes[SERVER].process.stop()

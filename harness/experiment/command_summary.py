@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from harness.experiment.collect import instance_pairs
+from harness.experiment.fault_summary import fault_doubts, fault_failures, fault_part
 from harness.experiment.run import RunRecord
 from harness.experiment.summary import gather_evidence, host_part, migration_part
 from harness.measure.host import load_between
@@ -50,8 +51,8 @@ def summarise_command(
             migration_reason="" if outcome is None else outcome.reason,
             invariants=invariants,
             has_generator=False,
-            failures=failures,
-            doubts=doubts,
+            failures=[*failures, *fault_failures(record, None)],
+            doubts=[*doubts, *fault_doubts(record)],
         )
     )
     return RunSummary(
@@ -67,6 +68,7 @@ def summarise_command(
         calibration=CalibrationSummary(latency_backend=backend),
         host=host_part(host),
         command=record.command,
+        faults=fault_part(record),
     )
 
 
@@ -96,7 +98,7 @@ def _invariants(profile: Profile, record: RunRecord, folder: Folder) -> list[Inv
     assert record.after is not None
     evidence = gather_evidence(profile, record, folder)
     found = [state_equals_reference(evidence.comparison)]
-    pairs = instance_pairs(record.before, record.after)
+    pairs = instance_pairs(record.before, record.after, record.ended)
     if pairs and record.is_quiet:
         found.append(counters_exact(pairs))
     if evidence.migrated:

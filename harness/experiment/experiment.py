@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from harness.errors import HarnessError
+from harness.experiment.blind_summary import summarise_blind
 from harness.experiment.command import CommandRun, require_programs
 from harness.experiment.command_summary import summarise_command
 from harness.experiment.points import run_points, series_of, summary_point
@@ -225,6 +226,8 @@ class _Experiment:
         series = None
         if record.command is not None:
             summary = summarise_command(*known)
+        elif record.is_blind:
+            summary = summarise_blind(*known)
         else:
             summary, packets = summarise(*known)
             series = series_of(self._profile, record, packets)

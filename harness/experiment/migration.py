@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from harness.errors import HarnessError
 from harness.measure.invariants import StateletCounters
 from harness.migration.messages import (
     Accepted,
@@ -14,7 +14,7 @@ from harness.migration.messages import (
     Status,
     StatusRequest,
 )
-from harness.migration.outcome import MigrationDeadlines, MigrationOutcome, MigrationSettings
+from harness.migration.outcome import Between, MigrationDeadlines, MigrationOutcome, MigrationSettings
 from harness.migration.protocol import ControllerChannel
 from harness.migration.tls import CONTROLLER, DESTINATION, SOURCE, Tls, TlsParty
 from harness.migration.transport import Deadline
@@ -22,7 +22,7 @@ from harness.plan import PlannedRun
 from harness.profile.derived import load_duration_ns, snapshot_rate_bps
 from harness.profile.model import Profile
 from harness.provision.inventory import Inventory
-from harness.record.summary import Encryption, MigrationSummary, PortDepths
+from harness.record.summary import AttemptSummary, Encryption, MigrationSummary, PortDepths
 from harness.testbed import topology as names
 from harness.testbed.testbed import Testbed
 
@@ -30,28 +30,53 @@ CONTROL_DEADLINE_NS = 5_000_000_000
 DUMP_DEADLINE_NS = 30_000_000_000
 AROUND_A_RUN_S = 900.0
 """Longest time a run can take for everything but its load and its migration: compiling, verifying, ending."""
+STATUS_DEADLINE_NS = 1_000_000_000
 CONTROL = "none"
 
 
-@dataclass(frozen=True)
 class Controls:
     """The authenticated control connections of a run, by instance."""
 
-    channels: Mapping[str, ControllerChannel]
+    def __init__(self, testbed: Testbed, ports: Mapping[str, int], key: bytes, tls: Tls | None = None) -> None:
+        self._testbed, self._ports, self._key, self._tls = testbed, dict(ports), key, tls
+        self.channels: dict[str, ControllerChannel] = {}
 
     @classmethod
     def open(cls, testbed: Testbed, ports: Mapping[str, int], key: bytes, tls: Tls | None = None) -> Controls:
         """Connect from the fabric's namespace, where the controller's management address is."""
-        fabric = testbed.topology.netns(names.FABRIC)
+        controls = cls(testbed, ports, key, tls)
+        for instance in ports:
+            controls.channels[instance] = controls._connect(instance)
+        return controls
 
-        def connect(instance: str) -> ControllerChannel:
-            address = names.MANAGEMENT_ADDRESSES[instance]
-            deadline = Deadline.after(CONTROL_DEADLINE_NS)
-            return testbed.connection.run(
-                fabric, lambda: ControllerChannel.open(address, ports[instance], key, deadline, instance, tls)
-            )
+    def _connect(self, instance: str) -> ControllerChannel:
+        address, port = names.MANAGEMENT_ADDRESSES[instance], self._ports[instance]
+        deadline = Deadline.after(CONTROL_DEADLINE_NS)
+        fabric = self._testbed.topology.netns(names.FABRIC)
+        return self._testbed.connection.run(
+            fabric, lambda: ControllerChannel.open(address, port, self._key, deadline, instance, self._tls)
+        )
 
-        return cls({instance: connect(instance) for instance in ports})
+    def moved(self, instance: str, port: int) -> None:
+        """The instance was started anew and listens on another port."""
+        self._ports[instance] = port
+        self.channels[instance].close()
+
+    def phase(self, instance: str) -> str:
+        """The phase an instance is in, asked of it; over a new connection where the old one is of no use any more.
+
+        HarnessError where it cannot be asked.
+        """
+        try:
+            return self._status(instance)
+        except HarnessError:
+            self.channels[instance].close()
+            self.channels[instance] = self._connect(instance)
+            return self._status(instance)
+
+    def _status(self, instance: str) -> str:
+        deadline = Deadline.after(STATUS_DEADLINE_NS)
+        return self.channels[instance].request(StatusRequest(), Status, deadline).phase
 
     def activate(self, instance: str) -> None:
         """Let the first source serve."""
@@ -86,11 +111,13 @@ def make_run_parties(profile: Profile) -> dict[str, TlsParty]:
     from harness.migration.certificates import make_parties
 
     longest_ns = load_duration_ns(profile) + profile.load.command.deadline_ns
-    longest_ns += migration_deadlines(profile).session_ns
+    longest_ns += profile.attempts * migration_deadlines(profile).session_ns
     return make_parties((CONTROLLER, SOURCE, DESTINATION), longest_ns / 1e9 + AROUND_A_RUN_S)
 
 
-def migration_settings(profile: Profile, run: PlannedRun, drain_token: bytes, epoch: int = 1) -> MigrationSettings:
+def migration_settings(
+    profile: Profile, run: PlannedRun, drain_token: bytes, epoch: int = 1, between: Between | None = None
+) -> MigrationSettings:
     """What the controller is asked to do."""
     return MigrationSettings(
         epoch=epoch,
@@ -101,6 +128,7 @@ def migration_settings(profile: Profile, run: PlannedRun, drain_token: bytes, ep
         filler_seed=profile.migration.seed,
         snapshot_rate_bps=snapshot_rate_bps(profile) or 0,
         deadlines=migration_deadlines(profile),
+        between=between,
     )
 
 
@@ -145,6 +173,16 @@ def migration_summary(
         return MigrationSummary(outcome="none", encryption=encryption, refused_connections=refused_connections)
     there = outcome.destination
     return MigrationSummary(
+        attempts=tuple(
+            AttemptSummary(
+                epoch=attempt.epoch,
+                outcome=attempt.outcome,
+                reason=attempt.reason,
+                started_ns=attempt.started_ns,
+                ended_ns=attempt.ended_ns,
+            )
+            for attempt in (*outcome.earlier, outcome)
+        ),
         outcome=outcome.outcome,
         reason=outcome.reason,
         encryption=encryption,

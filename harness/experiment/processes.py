@@ -42,14 +42,18 @@ class Secrets:
     parties: Mapping[str, TlsParty] = field(default_factory=dict, repr=False)
 
 
-def status_path(folder: Path, title: str) -> Path:
-    """Status page of a process."""
-    return folder / f"{title}.status"
+def status_path(folder: Path, title: str, boot: int = 1) -> Path:
+    """Status page of a process; `boot` counts those there have been in its place."""
+    return folder / f"{_booted(title, boot)}.status"
 
 
-def trace_path(folder: Path, instance: str) -> Path:
+def trace_path(folder: Path, instance: str, boot: int = 1) -> Path:
     """Packet trace of an instance."""
-    return folder / f"{instance}.trace"
+    return folder / f"{_booted(instance, boot)}.trace"
+
+
+def _booted(title: str, boot: int) -> str:
+    return title if boot == 1 else f"{title}-{boot}"
 
 
 def _workload(profile: Profile, run: PlannedRun) -> dict[str, Any]:
@@ -119,17 +123,26 @@ def load_specs(profile: Profile, testbed: Testbed, run: PlannedRun, folder: Path
 
 
 def instance_specs(
-    profile: Profile, testbed: Testbed, folder: Path, log: Path, secrets: Secrets, instances: Sequence[str]
+    profile: Profile,
+    testbed: Testbed,
+    folder: Path,
+    log: Path,
+    secrets: Secrets,
+    instances: Sequence[str],
+    boot: int = 1,
 ) -> list[ProcessSpec]:
-    """The VNF instances (with "none" for a mode there is only the source) and, with a delay line, the delay element."""
-    specs = [_instance(profile, testbed, instance, folder, log, secrets) for instance in instances]
+    """The VNF instances (with "none" for a mode there is only the source) and, with a delay line, the delay element.
+
+    boot: how many there will then have been; each has files of its own.
+    """
+    specs = [_instance(profile, testbed, instance, folder, log, secrets, boot) for instance in instances]
     if testbed.backend == "delay_line" and profile.uplink.latency_ns:
-        specs.append(_latency_element(profile, testbed, folder, log))
+        specs.append(_latency_element(profile, testbed, folder, log, boot))
     return specs
 
 
 def _instance(
-    profile: Profile, testbed: Testbed, instance: str, folder: Path, log: Path, secrets: Secrets
+    profile: Profile, testbed: Testbed, instance: str, folder: Path, log: Path, secrets: Secrets, boot: int
 ) -> ProcessSpec:
     dataplane, migration = profile.dataplane, profile.migration
     configuration: dict[str, Any] = {
@@ -155,13 +168,13 @@ def _instance(
         "pkt_q_packets": migration.pkt_q_packets,
         "st_q_out_packets": migration.st_q_out_packets,
         "st_q_in_packets": migration.st_q_in_packets,
-        "trace_path": str(trace_path(folder, instance)) if dataplane.verify else None,
-        "status_path": str(status_path(folder, instance)),
+        "trace_path": str(trace_path(folder, instance, boot)) if dataplane.verify else None,
+        "status_path": str(status_path(folder, instance, boot)),
     }
     return _spec(instance, instance, INSTANCE_MODULE, configuration, log)
 
 
-def _latency_element(profile: Profile, testbed: Testbed, folder: Path, log: Path) -> ProcessSpec:
+def _latency_element(profile: Profile, testbed: Testbed, folder: Path, log: Path, boot: int) -> ProcessSpec:
     """One process delays the management traffic of both instances: a pair of ports for each."""
     ports: list[dict[str, Any]] = []
     for instance in names.INSTANCES:
@@ -187,7 +200,7 @@ def _latency_element(profile: Profile, testbed: Testbed, folder: Path, log: Path
         "pkt_q_packets": 2,
         "delay_packets": ELEMENT_DELAY_PACKETS,
         "st_q_out_packets": 1,
-        "status_path": str(status_path(folder, LATENCY)),
+        "status_path": str(status_path(folder, LATENCY, boot)),
     }
     return _spec(names.FABRIC, LATENCY, INSTANCE_MODULE, configuration, log)
 

@@ -13,8 +13,11 @@ import numpy as np
 
 from harness.dataplane import engine_state as es
 from harness.dataplane.status_page import map_status_page
+from harness.dataplane.trace import RECORD_BYTES
 from harness.errors import HarnessError
+from harness.experiment.attempts import Attempts
 from harness.experiment.collect import Reading, take_reading
+from harness.experiment.faults import RunFaults
 from harness.experiment.migration import CONTROL, Controls, encrypts, make_run_parties, migration_settings
 from harness.experiment.processes import (
     LATENCY,
@@ -22,9 +25,11 @@ from harness.experiment.processes import (
     instance_specs,
     load_specs,
     status_path,
+    trace_path,
 )
-from harness.experiment.sampling import Sampler, Series, Watched, map_load_page, watch_instances
+from harness.experiment.sampling import Sampler, Series, Watched, map_load_page, port_word, watch_instances
 from harness.experiment.verification import Reference
+from harness.faults.history import Happened
 from harness.measure.host import HostSample, read_host
 from harness.migration.controller import migrate
 from harness.migration.outcome import MigrationOutcome
@@ -64,21 +69,50 @@ class RunRecord:
     encryption: Encryption = "none"
     refused_connections: int = 0
     pages: dict[str, np.ndarray] = field(default_factory=dict)
+    traces: dict[str, Path] = field(default_factory=dict)
+    """By instance, of its present process."""
     state: Path | None = None
     doubts: list[str] = field(default_factory=list)
     state_records: int | None = None
     table_seed: int = field(default=0, repr=False)
     command: CommandSummary | None = None
     """What the client came to, where the workload is a command; there are no packets of a load then."""
+    faults: tuple[Happened, ...] = ()
+    killed: dict[str, str] = field(default_factory=dict)
+    """Titles of processes that a fault had ended at the end of the run, and which fault."""
     is_quiet: bool = True
     """Whether nothing was under way any more at the last reading."""
     reference: Reference | None = None
     """Started when the traffic had ended, where the profile verifies; `close` releases it."""
 
+    @property
+    def ended(self) -> set[str]:
+        """Titles of processes that ended during the run, those rebooted included."""
+        return {entry.fault.target for entry in self.faults if entry.fault.action == "kill" and entry.has_begun}
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether nobody is left who could say what became of the packets: an end of the VNF kept no records."""
+        return bool({names.LOADGEN, names.ECHOSERVER} & set(self.killed))
+
+    @property
+    def owner(self) -> str:
+        """The instance that had the traffic at the end."""
+        return names.DESTINATION if self.outcome is not None and self.outcome.moved else names.SOURCE
+
     def close(self) -> None:
         """End what still runs for this record. Doing it twice is no error."""
         if self.reference is not None:
             self.reference.close()
+
+
+def cut_trace(path: Path, page: np.ndarray) -> list[str]:
+    """A doubt where the trace of a process that was killed ends before what it had processed."""
+    processed = int(page[es.EXPIRED_AT]) + sum(port_word(page, port, es.PROCESSED) for port in (0, 1))
+    written = path.stat().st_size // RECORD_BYTES if path.exists() else 0
+    if not path.exists() or written >= processed:
+        return []
+    return [f"{path.name} holds {written} of {processed} packets: its process was killed"]
 
 
 class Run:
@@ -105,6 +139,10 @@ class Run:
         self._record = RunRecord(run, time.time_ns(), table_seed=self._secrets.table_seed)
         self._record.encryption = "tls" if encrypted else "none"
         self._processes: dict[str, StartedProcess] = {}
+        self._pids: dict[str, int] = {}
+        self._past_pages: dict[str, list[np.ndarray]] = {}
+        self._elements: list[np.ndarray] = []
+        self._faults = RunFaults(profile.faults, testbed, self._processes, folder)
         self._controls: Controls | None = None
         self._sampler: Sampler | None = None
 
@@ -122,6 +160,7 @@ class Run:
                 self._record.close()
                 raise
             finally:
+                self._record.faults = self._faults.close()
                 if self._sampler is not None:
                     self._record.series = self._sampler.stop()
                 if self._controls is not None:
@@ -148,6 +187,9 @@ class Run:
         self._controls.activate(names.SOURCE)
         self._ready(load)
         self._record.pages = watch_instances(folder, self._instances)
+        self._record.traces = {node: trace_path(self._folder.path, node) for node in self._instances}
+        if LATENCY in self._processes:
+            self._elements.append(map_status_page(status_path(folder, LATENCY)))
 
     def _load_specs(self, folder: Path, log: Path) -> list[ProcessSpec]:
         """The processes at both ends of the VNF."""
@@ -158,18 +200,16 @@ class Run:
             self._processes[started.title] = started
 
     def _reading(self) -> Reading:
-        element = None
-        if LATENCY in self._processes:
-            element = map_status_page(status_path(self._folder.path, LATENCY))
+        pages = {node: [*self._past_pages.get(node, []), page] for node, page in self._record.pages.items()}
         ready = self._processes[names.SOURCE].ready
         reasons = {int(number): str(name) for number, name in ready["reasons"].items()}
-        return take_reading(self._record.pages, element, self._testbed.fabric.counters(), reasons)
+        return take_reading(pages, self._elements, self._testbed.fabric.counters(), reasons)
 
     # -- load and migration -----------------------------------------------------------------------------------------
 
     def _load(self, events: EventLog) -> None:
         timing = self._profile.timing
-        pids = {title: started.process.pid for title, started in self._processes.items()}
+        pids = self._note_pids()
         start_ns = time.monotonic_ns() + LEAD_NS
         window_ns = start_ns + timing.warm_up_ns
         self._record.window_start_ns = window_ns
@@ -184,6 +224,7 @@ class Run:
             self._record.doubts.append(f"counters were first read {late_ns / 1e6:.0f} ms after the load began")
         self._sampler.start(start_ns)
         self._note(events, "warm_up", start_ns)
+        self._faults.start(window_ns, events)
         self._wait_until(window_ns)
         self._note(events, "window", window_ns)
         if self._migrates:
@@ -191,14 +232,27 @@ class Run:
             self._migrate(events)
         self._wait_until(start_ns + load_duration_ns(self._profile))
         self._note(events, "load_end")
-        self._processes[names.LOADGEN].process.wait_event("done", DONE_TIMEOUT_S)
+        self._record.faults = self._faults.close()
+        self._await_done(names.LOADGEN)
         time.sleep(SETTLE_S)
         self._record.host.append(read_host(pids))
         if self._profile.dataplane.verify:
             self._record.reference = Reference(self._template)  # nothing is measured any more
-        self._processes[names.ECHOSERVER].process.send({"cmd": "stop"})
-        self._processes[names.ECHOSERVER].process.wait_event("done", DONE_TIMEOUT_S)
+        if names.ECHOSERVER not in self._faults.killed:
+            self._processes[names.ECHOSERVER].process.send({"cmd": "stop"})
+        self._await_done(names.ECHOSERVER)
         self._record.after = self._reading()
+
+    def _note_pids(self) -> dict[str, int]:
+        """Process ids by title, to be watched; they change with a reboot."""
+        self._pids = {title: started.process.pid for title, started in self._processes.items()}
+        return self._pids
+
+    def _await_done(self, title: str) -> None:
+        """Wait until a process of the load has written its records, unless a fault keeps it from that."""
+        if title in self._faults.killed:
+            return
+        self._processes[title].process.wait_event("done", DONE_TIMEOUT_S)
 
     def _watched(self, pids: dict[str, int]) -> Watched:
         return Watched(
@@ -212,16 +266,54 @@ class Run:
 
     def _migrate(self, events: EventLog) -> None:
         assert self._controls is not None
-        source, destination = (self._controls.channels[node] for node in names.INSTANCES)
 
         def journal(event: PhaseEvent) -> None:
+            self._faults.phase(event)
             if event.node == "controller" and self._sampler is not None:
                 self._sampler.phase = str(event.phase)
             text = f"{event.node}: {event.previous} -> {event.phase}" + (f" ({event.detail})" if event.detail else "")
             events.record(f"{event.node}.{event.phase}", text, monotonic_ns=event.monotonic_ns)
 
-        settings = migration_settings(self._profile, self._run, self._secrets.drain_token)
-        self._record.outcome = migrate(source, destination, self._testbed.fabric, settings, journal)
+        def migrate_once(number: int) -> MigrationOutcome:
+            assert self._controls is not None
+            self._faults.attempt(number)
+            source, destination = (self._controls.channels[node] for node in names.INSTANCES)
+            between = self._faults.between
+            settings = migration_settings(self._profile, self._run, self._secrets.drain_token, number, between)
+            return migrate(source, destination, self._testbed.fabric, settings, journal)
+
+        def note(text: str) -> None:
+            events.record("attempt", text)
+
+        attempts = Attempts(self._profile.attempts, self._controls, self, self._faults.wait_until_over, note)
+        self._record.outcome = attempts.carry_out(migrate_once)
+
+    def has_ended(self, title: str) -> bool:
+        """Whether a process of this run has been killed by a fault. HarnessError where another has ended."""
+        self._look_after_processes()
+        return title in self._processes and self._processes[title].process.returncode is not None
+
+    def reboot(self, title: str) -> int | None:
+        """Start a process that was killed anew, with files of its own; returns its control port."""
+        folder = self._folder.path.resolve()
+        page = self._elements[-1] if title == LATENCY else self._record.pages[title]
+        past = self._past_pages.setdefault(title, [])
+        past.append(page)
+        boot = len(past) + 1
+        specs = instance_specs(
+            self._profile, self._testbed, folder, folder / LOGS, self._secrets, self._instances, boot
+        )
+        self._ready(self._testbed.launch([spec for spec in specs if spec.title == title]))
+        started = self._processes[title]
+        self._pids[title] = started.process.pid
+        self._faults.rebooted(title)
+        fresh = map_status_page(status_path(folder, title, boot))
+        if title == LATENCY:
+            self._elements.append(fresh)
+            return None
+        self._record.pages[title] = fresh
+        self._record.traces[title] = trace_path(self._folder.path, title, boot)
+        return int(started.ready["control_port"])
 
     def _wait_until(self, moment_ns: int) -> None:
         """Sleep until CLOCK_MONOTONIC reaches `moment_ns`, watching that no process of the run ends meanwhile."""
@@ -231,31 +323,31 @@ class Run:
 
     def _look_after_processes(self) -> None:
         for title, started in self._processes.items():
-            if (status := started.process.returncode) is not None:
+            if (status := started.process.returncode) is not None and title not in self._faults.killed:
                 raise HarnessError(f"{title} ended during the run (exit status {status}); see {LOGS}/{title}.log")
 
     # -- end --------------------------------------------------------------------------------------------------------
 
-    @property
-    def _last_owner(self) -> str:
-        outcome = self._record.outcome
-        moved = outcome is not None and outcome.outcome != "aborted"
-        return names.DESTINATION if moved else names.SOURCE
-
     def _collect(self) -> None:
         assert self._controls is not None
-        path = (self._folder.path / f"{self._last_owner}.state.npz").resolve()
+        self._record.killed = dict(self._faults.killed)
+        self._record.doubts += self._faults.doubts()
+        path = (self._folder.path / f"{self._record.owner}.state.npz").resolve()
         try:
-            self._controls.dump(self._last_owner, str(path))
+            if self._profile.fault:
+                self._controls.phase(self._record.owner)  # a connection that was cut may be of no use any more
+            self._controls.dump(self._record.owner, str(path))
             self._record.state = path
-            self._record.state_records = int(self._record.pages[self._last_owner][es.FROZEN_RECORDS_AT])
+            self._record.state_records = int(self._record.pages[self._record.owner][es.FROZEN_RECORDS_AT])
         except HarnessError as error:
-            self._record.doubts.append(f"state of the {self._last_owner}: {error}")
+            self._record.doubts.append(f"state of the {self._record.owner}: {error}")
         with contextlib.suppress(HarnessError):  # an instance that no longer answers is in the migration's outcome
             self._record.refused_connections = self._controls.refused_connections()
         for node, page in self._record.pages.items():
             if page[es.TRACE_LOST_AT]:
                 self._record.doubts.append(f"{page[es.TRACE_LOST_AT]} packets missing from the trace of the {node}")
+            if node in self._record.killed:
+                self._record.doubts += cut_trace(self._record.traces[node], page)
             if page[es.ODD_HEADERS_AT]:
                 self._record.doubts.append(f"{page[es.ODD_HEADERS_AT]} packets with IPv4 options at the {node}")
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from harness.dataplane import engine_state as es
 from harness.experiment.collect import counter_pairs, hop_counters, read_report
+from harness.experiment.fault_summary import fault_doubts, fault_failures, fault_part
 from harness.experiment.migration import CONTROL, migration_summary, statelet_counters
+from harness.experiment.processes import trace_path
 from harness.experiment.run import RunRecord
 from harness.experiment.sampling import port_word
 from harness.experiment.verification import compare_with_reference
@@ -57,7 +59,8 @@ def summarise(
     assert record.after is not None
     timing = profile.timing
     window = Window(record.window_start_ns, record.window_start_ns + timing.window_ns)
-    ledger = attribute(packets, hop_counters(record.before, record.after, loadgen, echoserver), late_ns=timing.late_ns)
+    hops = hop_counters(record.before, record.after, loadgen, echoserver, record.ended)
+    ledger = attribute(packets, hops, late_ns=timing.late_ns)
     measured = traffic_metrics(packets, window, late_ns=timing.late_ns, interval_ns=timing.interval_ns)
     total = traffic_metrics(packets, late_ns=timing.late_ns, interval_ns=timing.interval_ns)
     invariants = _invariants(profile, record, folder, packets, ledger, loadgen, echoserver)
@@ -79,6 +82,8 @@ def summarise(
             migration_outcome="none" if outcome is None else outcome.outcome,
             migration_reason="" if outcome is None else outcome.reason,
             invariants=invariants,
+            failures=fault_failures(record, ledger),
+            doubts=fault_doubts(record),
         )
     )
     summary = RunSummary(
@@ -103,6 +108,7 @@ def summarise(
         calibration=calibration,
         host=host_part(host),
         capture=loadgen.get("capture"),
+        faults=fault_part(record),
     )
     return summary, packets
 
@@ -123,7 +129,7 @@ def _invariants(
         packets,
         ledger,
         evidence.comparison,
-        counter_pairs(record.before, record.after, loadgen, echoserver),
+        counter_pairs(record.before, record.after, loadgen, echoserver, record.ended),
         migrated=evidence.migrated,
         statelets=evidence.statelets,
         destination_sent_before_activation_packets=evidence.before_activation_packets,
@@ -145,12 +151,11 @@ class Evidence:
 def gather_evidence(profile: Profile, record: RunRecord, folder: Folder) -> Evidence:
     """Compare the state with the reference's and read the counters of the instances."""
     outcome = record.outcome
-    completed = outcome is not None and outcome.outcome != "aborted"
-    owners = names.INSTANCES if completed else (names.SOURCE,)
+    moved = record.owner == names.DESTINATION
+    owners = names.INSTANCES if moved else (names.SOURCE,)
     comparison = compare_with_reference(
         profile,
-        folder.path,
-        owners,
+        [record.traces.get(node, trace_path(folder.path, node)) for node in owners],
         record.state,
         record.doubts,
         table_seed=record.table_seed,
@@ -167,7 +172,7 @@ def gather_evidence(profile: Profile, record: RunRecord, folder: Folder) -> Evid
     announced = int(source[es.STATELETS_AT])
     return Evidence(
         comparison=comparison,
-        migrated=completed,
+        migrated=moved,
         statelets=None if outcome is None else statelet_counters(outcome, announced),
         before_activation_packets=before_activation,
         after_drain_packets=sum(port_word(source, port, es.AFTER_DRAIN) for port in (0, 1)),

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.experiment.processes import trace_path
 from harness.profile.images import known_images
 from harness.profile.model import Profile
 from harness.provision.connections.spawned import Child
@@ -77,8 +76,7 @@ class Reference:
 
 def compare_with_reference(
     profile: Profile,
-    folder: Path,
-    instances: Sequence[str],
+    traces: Sequence[Path],
     state: Path | None,
     doubts: Sequence[str],
     table_seed: int = 0,
@@ -87,15 +85,14 @@ def compare_with_reference(
 ) -> dict[str, Any] | None:
     """{"equal", "difference"}; None where the profile does not verify. `doubts` make it unknown whatever comes out.
 
-    instances: in the order in which they had the traffic; last_records: what the last one's trace held at the dump (its
-    timer may have let entries expire since); reference: one that has been started already, which is used up. The traces
-    are removed once they have agreed with the state.
+    traces: of the instances, in the order in which they had the traffic; last_records: what the last one held at the
+    dump (its timer may have let entries expire since); reference: one that has been started already, which is used up.
+    The traces are removed once they have agreed with the state.
     """
     if not profile.dataplane.verify:
         return None
     if state is None or doubts:
         return {"equal": None, "difference": "; ".join(doubts) or "the state could not be read"}
-    traces = [trace_path(folder, instance) for instance in instances]
     request = {
         "image_directory": str(known_images()[profile.vnf.image]),
         "parameters": profile.vnf.parameters,

@@ -25,6 +25,8 @@ CAUSES = (
     "vnf_refusal",
     "destination_not_ready",
     "source_stopped",
+    "instance_down",
+    "left_in_queue",
     "echo_tx_failed",
     "wrong_cell",
 )
@@ -75,6 +77,10 @@ class InstanceCounters:
     too, so it only bounds the test packets lost there.
     refused_packets: drops by the image, by name of the reason. The other counters are named like their ledger row;
     stopped_packets: reached the instance after it had stopped; not_ready_packets: before its pkt_q had opened.
+
+    left_in_queue_packets: what its queues held at the end. Of an instance whose process has ended, by the counters of
+    its uplink: unread_packets arrived there and were never read (a bound, as the meter's drops); unrecorded_packets
+    left there and were not counted any more; held_packets bounds what was in its hands.
     """
 
     interior: PortCounters = field(default_factory=PortCounters)
@@ -85,6 +91,18 @@ class InstanceCounters:
     not_ready_packets: int = 0
     stopped_packets: int = 0
     refused_packets: Mapping[str, int] = field(default_factory=dict)
+    left_in_queue_packets: int = 0
+    unread_packets: int = 0
+    unrecorded_packets: int = 0
+    held_packets: int = 0
+
+    @property
+    def vanished_packets(self) -> int:
+        """Read, but neither sent nor dropped."""
+        read = self.interior.received_packets + self.exterior.received_packets
+        sent = sum(port.sent_packets + port.send_failed_packets for port in (self.interior, self.exterior))
+        counted = (self.pkt_q_overflow_packets, self.st_q_out_overflow_packets, self.not_ready_packets)
+        return read - sent - sum(counted) - self.stopped_packets - sum(self.refused_packets.values())
 
     def __post_init__(self) -> None:
         _refuse_negative(self)
@@ -140,7 +158,10 @@ class HopCounters:
     def all_bounds(self) -> tuple[Bound, ...]:
         """Every bound of a wire, in the order in which they are applied."""
         towards = sum(instance.meter_in_dropped_packets for instance in (self.source, self.destination))
+        unread = sum(instance.unread_packets for instance in (self.source, self.destination))
         return (
+            # Counted by an interface, frame by frame: nothing else of these wires is known so well.
+            Bound("instance_down", (TO_INTERIOR, TO_EXTERIOR), unread),
             *self.bounds,
             Bound("meter", (TO_INTERIOR, TO_EXTERIOR), towards),
             Bound("queue", WIRES, self.softnet_dropped_packets),
@@ -199,6 +220,17 @@ def hop_balances(
     exterior_received = sum(i.exterior.received_packets for i in instances)
     interior_sent = sum(i.interior.sent_packets for i in instances)
     exterior_sent = sum(i.exterior.sent_packets for i in instances)
+    # Sent, but the process ended before it counted them: they are where the next hop received more than was sent.
+    appeared = {
+        TO_ECHOSERVER: max(
+            0, hops.echoserver_received_packets + hops.echoserver_kernel_dropped_packets - exterior_sent
+        ),
+        TO_LOADGEN: max(0, hops.loadgen_received_packets + hops.loadgen_kernel_dropped_packets - interior_sent),
+    }
+    uncounted = min(sum(appeared.values()), sum(i.unrecorded_packets for i in instances))
+    to_echoserver, to_loadgen = apportion(uncounted, [appeared[TO_ECHOSERVER], appeared[TO_LOADGEN]])
+    exterior_sent += to_echoserver
+    interior_sent += to_loadgen
     server_sent = hops.echoserver_server_sent_packets
     wires = {
         TO_INTERIOR: (
@@ -224,7 +256,7 @@ def hop_balances(
         return HopBalance(name, entered, left, drops, echo_only=name in (TO_INTERIOR, TO_ECHOSERVER))
 
     # Frames leave by the exterior port only as echo requests, so their meter drops are told apart from the replies'.
-    vnf_drops = _vnf_drops(instances)
+    vnf_drops = _vnf_drops(instances, uncounted)
     exterior_failed = sum(i.exterior.send_failed_packets for i in instances)
     return [
         HopBalance(LOADGEN_SENT, sent_packets, hops.loadgen_sent_packets + server_sent, {}, echo_only=False),
@@ -277,14 +309,17 @@ def _admit(vanished: Mapping[str, int], bounds: Sequence[Bound]) -> dict[str, di
     return causes
 
 
-def _vnf_drops(instances: tuple[InstanceCounters, ...]) -> dict[str, int]:
+def _vnf_drops(instances: tuple[InstanceCounters, ...], unrecorded_packets: int) -> dict[str, int]:
     drops = {
         "meter": sum(i.interior.send_failed_packets for i in instances),
         "pkt_q_overflow": sum(i.pkt_q_overflow_packets for i in instances),
         "st_q_out_overflow": sum(i.st_q_out_overflow_packets for i in instances),
         "destination_not_ready": sum(i.not_ready_packets for i in instances),
         "source_stopped": sum(i.stopped_packets for i in instances),
+        "left_in_queue": sum(min(max(0, i.vanished_packets), i.left_in_queue_packets) for i in instances),
     }
+    in_hand = sum(max(0, i.vanished_packets) for i in instances if i.held_packets) - unrecorded_packets
+    drops["instance_down"] = min(max(0, in_hand), sum(i.held_packets for i in instances))
     for reason in sorted({reason for i in instances for reason in i.refused_packets}):
         drops[f"vnf_refusal:{reason}"] = sum(i.refused_packets.get(reason, 0) for i in instances)
     return drops

@@ -150,12 +150,14 @@ class _Migration:
         connecting = Deadline.after(deadlines.connect_ns)
         prepared = self._destination.request(prepare, Prepared, connecting)
         self._phases.move(ControllerPhase.CONNECT)
+        listening = (settings.destination_address, prepared.statelet_port, prepared.snapshot_port)
+        address, statelet_port, snapshot_port = settings.between(*listening) if settings.between else listening
         leave = MigrateOutRequest(
             epoch=settings.epoch,
             mode=settings.mode,
-            address=settings.destination_address,
-            statelet_port=prepared.statelet_port,
-            snapshot_port=prepared.snapshot_port,
+            address=address,
+            statelet_port=statelet_port,
+            snapshot_port=snapshot_port,
             filler_bytes=settings.filler_bytes,
             filler_seed=settings.filler_seed,
             snapshot_rate_bps=settings.snapshot_rate_bps,

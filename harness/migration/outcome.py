@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -29,6 +30,11 @@ class MigrationDeadlines:
         )
 
 
+Between = Callable[[str, int, int], tuple[str, int, int]]
+"""Puts something between the instances: given address, statelet port and snapshot port of the destination, those the
+source is to connect to."""
+
+
 @dataclass(frozen=True, slots=True)
 class MigrationSettings:
     """One attempt. `epoch` grows with every attempt of a run; `snapshot_rate_bps` 0: the snapshot is not paced."""
@@ -42,6 +48,7 @@ class MigrationSettings:
     snapshot_rate_bps: int = 0
     drain_interval_ns: int = 5_000_000
     deadlines: MigrationDeadlines = MigrationDeadlines()
+    between: Between | None = None
 
 
 class _Recorded(BaseModel):
@@ -86,6 +93,13 @@ class MigrationOutcome(_Recorded):
     source_counters: dict[str, JsonValue] = {}
     destination_counters: dict[str, JsonValue] = {}
     lost: list[str] = []
+    earlier: list[MigrationOutcome] = []
+    """The attempts before this one, where a run made several; each ended before its switchover."""
+
+    @property
+    def moved(self) -> bool:
+        """Whether the traffic was given to the destination and not taken back."""
+        return self.outcome == "completed" or (self.switchover is not None and self.outcome != "aborted")
 
     @property
     def migration_duration_ns(self) -> int:

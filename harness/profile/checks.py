@@ -15,6 +15,7 @@ from harness.profile.derived import (
     requests_per_s,
     snapshot_rate_bps,
 )
+from harness.profile.faults import fault_problems
 from harness.profile.model import MODES, Profile
 from harness.profile.quantities import MAX_FRAME_BYTES
 from harness.units import format_rate, format_size, format_time
@@ -46,6 +47,7 @@ def problems(profile: Profile, images: tuple[str, ...]) -> Iterator[Problem]:
     yield from _uplink(profile)
     yield from _migration(profile)
     yield from _dataplane(profile)
+    yield from (Problem(path, message) for path, message in fault_problems(profile.fault))
 
 
 def unknown_names(image: object, modes: object, images: tuple[str, ...]) -> Iterator[Problem]:

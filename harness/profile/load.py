@@ -8,7 +8,7 @@ import stat
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -173,9 +173,10 @@ def _explain(detail: ErrorDetails) -> Problem:
     keys = tuple(key for index, key in enumerate(location) if isinstance(key, int) or _is_key(location[:index], key))
     given = detail["input"]
     if detail["type"] == "literal_error":
-        field = _field_type(keys)
-        choices = tuple(str(choice) for choice in get_args(field))
+        choices = tuple(_choices(_field_type(keys)))
         return Problem(_dotted(keys), f"unknown value {_shown(given)}{suggestion(str(given), choices)}")
+    if detail["type"] == "missing":
+        return Problem(_dotted(keys), "is missing")
     if detail["type"] == "value_error":
         return Problem(_dotted(keys), str(detail["ctx"]["error"]))
     expected = EXPECTED.get(detail["type"]) or detail["msg"].replace("Input should", "must")
@@ -208,15 +209,27 @@ def _keys(table: type[Table]) -> tuple[str, ...]:
 def _table(location: tuple[int | str, ...]) -> type[Table]:
     table: type[Table] = Profile
     for key in location:
+        if isinstance(key, int):
+            continue  # an element of an array of tables, which its name has led to
         annotation = _annotation(table, key)
-        if not (isinstance(annotation, type) and issubclass(annotation, Table)):
+        element = get_args(annotation)[0] if get_origin(annotation) is tuple else annotation
+        if not (isinstance(element, type) and issubclass(element, Table)):
             break
-        table = annotation
+        table = element
     return table
 
 
 def _annotation(table: type[Table], key: int | str) -> Any:
     return next((f.annotation for name, f in table.model_fields.items() if key == (f.alias or name)), None)
+
+
+def _choices(annotation: Any) -> Iterator[str]:
+    """Values of a Literal, also of one beside None."""
+    for choice in get_args(annotation):
+        if isinstance(choice, str):
+            yield choice
+        else:
+            yield from _choices(choice)
 
 
 def _field_type(location: tuple[int | str, ...]) -> Any:

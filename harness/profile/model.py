@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from harness.faults.schedule import Fault, generate
 from harness.migration.modes import MODES as RESYNCHRONISATION_MODES
+from harness.profile.faults import FaultTable
 from harness.profile.quantities import PositiveTime, Rate, Size, SnapshotRate, Time
 from harness.profile.table import Table
 from harness.profile.workloads import Load
@@ -47,6 +50,8 @@ def _server(value: str) -> str:
     return checked_url(value) if value else value
 
 
+FIRST_BYTES = 8_192
+"""About what a snapshot stream carries beside its filler, for drawing the byte at which something happens to it."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
 ParameterValue = Annotated[Any, AfterValidator(_scalar)]
@@ -166,6 +171,13 @@ class Migration(Table):
     )
     repetitions: int = Field(default=1, ge=1, le=1000, description="Runs per mode.")
     seed: int = Field(default=1, ge=0, lt=2**32, description="Seed of the order of runs and of the filler.")
+    attempts: int = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="How often a run tries to migrate while the source still serves. 0: once, and once more for every "
+        "[[fault]].",
+    )
     deadlines: Deadlines = Field(default_factory=Deadlines)
 
 
@@ -217,12 +229,34 @@ class Profile(Table):
     migration: Migration = Field(default_factory=Migration)
     dataplane: Dataplane = Field(default_factory=Dataplane)
     record: Record = Field(default_factory=Record)
+    fault: Annotated[tuple[FaultTable, ...], BeforeValidator(_as_tuple)] = Field(
+        default=(), max_length=16, description="What goes wrong on purpose, in every run."
+    )
 
     @property
     def name(self) -> str:
         """Name in results."""
         return self.profile.name
 
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The schedule of faults of every run."""
+        return tuple(table.fault() for table in self.fault)
+
+    @property
+    def attempts(self) -> int:
+        """How often a run tries to migrate while the source still serves."""
+        return self.migration.attempts or 1 + len(self.fault)
+
+    def with_faults(self, faults: Sequence[Fault]) -> Self:
+        """The same with another schedule of faults."""
+        return self.model_copy(update={"fault": tuple(FaultTable.of(fault) for fault in faults)})
+
+    def with_drawn_faults(self, seed: int) -> Self:
+        """The same with the faults of a seed beside its own."""
+        drawn = generate(seed, self.migration.filler_bytes + FIRST_BYTES, self.timing.migrate_at_ns)
+        return self.with_faults([*self.faults, *drawn])
+
     def document(self) -> dict[str, Any]:
         """The effective profile as TOML data, every default filled in; parses back to an equal profile."""
-        return self.model_dump(mode="json", by_alias=True)
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -125,12 +125,38 @@ class PortDepths(_Part):
     exterior: Count | None = None
 
 
+class AttemptSummary(_Part):
+    """One attempt to migrate. Times are CLOCK_MONOTONIC."""
+
+    epoch: Count
+    outcome: Outcome
+    reason: str = ""
+    started_ns: int
+    ended_ns: int
+
+
+class FaultSummary(_Part):
+    """A fault of the schedule and what came of it: "not reached", "begun", "over" or "failed". attempt: during which
+    migration (0: before the first), phase: of the controller then. Times are CLOCK_MONOTONIC."""
+
+    fault: str
+    state: str
+    attempt: Count = 0
+    phase: str = ""
+    begun_ns: int | None = None
+    over_ns: int | None = None
+    detail: str = ""
+
+
 class MigrationSummary(_Part):
     """The migration of one run; `phases` in ns by name. All times that are not durations are CLOCK_MONOTONIC.
 
     encryption: of control connections and state streams; wire_bytes: those TCP received on both streams,
     authentication and TLS included; refused_connections: strangers at the control and stream ports.
+    attempts: all of them, the last of which the rest is about; none where the run was not to migrate.
     """
+
+    attempts: tuple[AttemptSummary, ...] = ()
 
     outcome: Outcome
     reason: str = ""
@@ -250,6 +276,7 @@ class RunSummary(_Part):
     host: HostSummary | None = None
     capture: CaptureSummary | None = None
     command: CommandSummary | None = None
+    faults: tuple[FaultSummary, ...] = ()
 
 
 class ExperimentRun(_Part):

@@ -127,6 +127,16 @@ class Fabric:
             visit_all_cpus()
         return Steered(to, done.started_ns, done.ended_ns, time.monotonic_ns(), done.requests)
 
+    def cut_management(self, node: str) -> None:
+        """Stop forwarding to the management address of an instance; nothing is flooded instead. Doing it twice is no
+        error."""
+        request = messages.fdb_delete(names.MANAGEMENT_MACS[node], self._indices[node])
+        self._steering.transact([request], ignore=frozenset({errno.ENOENT}))
+
+    def restore_management(self, node: str) -> None:
+        """Forward to it again. Doing it twice is no error."""
+        self._steering.transact([messages.fdb_replace(names.MANAGEMENT_MACS[node], self._indices[node])])
+
     def owner(self) -> str | None:
         """The node that owns the VNF addresses by the forwarding table; None when they have no common owner."""
         ports = {

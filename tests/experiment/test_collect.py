@@ -69,7 +69,8 @@ def fabric(*links: LinkCounters, meter_drops: int | None = None) -> FabricCounte
 
 
 def reading(pages: dict[str, Any], counters: FabricCounters, softnet: int = 0, element: Any = None) -> Reading:
-    made = take_reading(pages, element, counters, {3: "no_mapping"})
+    boots = {node: words if isinstance(words, list) else [words] for node, words in pages.items()}
+    made = take_reading(boots, [] if element is None else [element], counters, {3: "no_mapping"})
     return replace(made, softnet_dropped_packets=softnet)
 
 
@@ -105,7 +106,7 @@ def test_a_reading_copies_what_is_on_the_pages() -> None:
     words = page(({es.RX_FRAMES: 5}, {es.TX_FRAMES: 6}), {3: 4})
     element = page()
     element[es.PORTS_AT + 3 * es.PORT_WORDS + es.RX_FRAMES] = 11
-    taken = take_reading({"source": words}, element, fabric(), {3: "no_mapping"})
+    taken = take_reading({"source": [words]}, [element], fabric(), {3: "no_mapping"})
     words[:] = 0
     assert taken.instances["source"]["ports"][0]["rx_frames"] == 5
     assert taken.instances["source"]["ports"][1]["tx_frames"] == 6

@@ -89,7 +89,7 @@ def test_the_traces_of_both_instances_lead_to_the_state(folder: Path, make_profi
     cut = RECORD_BYTES * 25
     source.write_bytes(records[:cut])
     destination.write_bytes(records[cut:])
-    found = compare_with_reference(make_profile(), folder, ("source", "destination"), folder / "state.npz", [])
+    found = compare_with_reference(make_profile(), [source, destination], folder / "state.npz", [])
     assert found is not None
     assert found["equal"] is True, found["difference"]
     assert found["records"] == len(records) // RECORD_BYTES
@@ -103,7 +103,7 @@ def test_a_packet_the_reference_took_and_the_vnf_did_not_is_a_difference(
     trace = trace_path(folder, "source")
     records = trace.read_bytes()
     trace.write_bytes(records + records[-RECORD_BYTES:])
-    found = compare_with_reference(make_profile(), folder, ("source",), folder / "state.npz", [])
+    found = compare_with_reference(make_profile(), [trace_path(folder, "source")], folder / "state.npz", [])
     assert found is not None
     assert found["equal"] is False
     assert "table host" in found["difference"]
@@ -114,7 +114,7 @@ def test_a_state_without_a_mapping_is_a_difference(folder: Path, make_profile: P
     with np.load(folder / "state.npz") as archive:
         tables = {name: archive[name] for name in archive.files}
     np.savez(folder / "changed.npz", **{**tables, "mapping": tables["mapping"][1:]})
-    found = compare_with_reference(make_profile(), folder, ("source",), folder / "changed.npz", [])
+    found = compare_with_reference(make_profile(), [trace_path(folder, "source")], folder / "changed.npz", [])
     assert found is not None
     assert found["equal"] is False
     assert found["difference"].startswith("table mapping: 1 entries missing or changed, 0 not expected")
@@ -129,7 +129,7 @@ def test_what_cannot_be_compared_is_doubt(folder: Path, make_profile: ProfileFac
         trace.unlink()
     else:
         state.write_bytes(state.read_bytes()[:100])
-    found = compare_with_reference(make_profile(), folder, ("source",), state, [])
+    found = compare_with_reference(make_profile(), [trace_path(folder, "source")], state, [])
     assert found is not None
     assert found["equal"] is None
     assert re.match("cannot be compared: |the comparison did not finish: ", found["difference"])
@@ -137,12 +137,12 @@ def test_what_cannot_be_compared_is_doubt(folder: Path, make_profile: ProfileFac
 
 def test_doubts_of_the_run_are_kept_whatever_would_come_out(folder: Path, make_profile: ProfileFactory) -> None:
     doubts = ["3 packets missing from the trace of the source", "2 packets with IPv4 options at the source"]
-    found = compare_with_reference(make_profile(), folder, ("source",), folder / "state.npz", doubts)
+    found = compare_with_reference(make_profile(), [trace_path(folder, "source")], folder / "state.npz", doubts)
     assert found == {"equal": None, "difference": "; ".join(doubts)}
-    without = compare_with_reference(make_profile(), folder, ("source",), None, [])
+    without = compare_with_reference(make_profile(), [trace_path(folder, "source")], None, [])
     assert without == {"equal": None, "difference": "the state could not be read"}
 
 
 def test_a_profile_may_leave_it_out(folder: Path, make_profile: ProfileFactory) -> None:
     profile = make_profile("dataplane.verify=false")
-    assert compare_with_reference(profile, folder, ("source",), folder / "state.npz", []) is None
+    assert compare_with_reference(profile, [trace_path(folder, "source")], folder / "state.npz", []) is None

@@ -85,6 +85,10 @@ class SpawnedProcess:
         except (BrokenPipeError, ValueError, OSError) as error:
             raise ProcessFailed(f"{self._title()}: no longer reads its commands ({self._fate()})") from error
 
+    def signal(self, number: int) -> None:
+        """Send it a signal; nothing happens to a process that has ended."""
+        self._popen.send_signal(number)
+
     def next_event(self, timeout_s: float) -> dict[str, Any] | None:
         """The next event, or None when the process has closed its output; DeadlineExceeded when neither comes in
         time.
