@@ -7,8 +7,9 @@ from typing import Any
 from numba import typeof, types
 
 from harness.dataplane.jit import compiled, compiled_as
-from harness.dataplane.libc import clock_ns, sleep_until_ns
+from harness.dataplane.libc import clock_ns
 from harness.dataplane.port import receive_burst
+from harness.dataplane.tick import sleep_towards_ns
 from loadgen import status as page
 from loadgen.capture_frames import (
     IP_IDENTIFICATION,
@@ -31,6 +32,7 @@ from loadgen.generator_state import (
     MISDIRECTED,
     RECEIVED_FRAMES,
     SLEEPS,
+    WAKE_LEAD_NS,
 )
 from loadgen.payload import KIND_REPLY, OURS
 from loadgen.wire import (
@@ -194,5 +196,6 @@ def run_capture_generator(
             if start_ns > 0 and words.cursor[0] <= last:
                 wake_ns = max(now_ns + tick_ns, min(wake_ns, plan.intended_ns[words.cursor[0]]))
             words.counters[SLEEPS] += 1
-            sleep_until_ns(wake_ns, words.scratch)
+            # Woken before its time, it looks again at once: nothing is sent early.
+            sleep_towards_ns(wake_ns, words.cursor, WAKE_LEAD_NS, tick_ns, words.scratch)
     words.status[page.PHASE] = 3

@@ -7,8 +7,9 @@ from typing import Any
 from numba import typeof, types
 
 from harness.dataplane.jit import compiled, compiled_as
-from harness.dataplane.libc import clock_ns, sleep_until_ns
+from harness.dataplane.libc import clock_ns
 from harness.dataplane.port import send_burst
+from harness.dataplane.tick import ahead_ns, present_tick_ns, sleep_towards_ns
 from loadgen import status as page
 from loadgen.arp import answer_request
 from loadgen.capture_echo import ANY_PACKET, serve_captured
@@ -32,6 +33,7 @@ from loadgen.echoserver_state import (
     SERVER_SENT,
     SLEEPS,
     TX_FAILED,
+    WAKE_LEAD_NS,
     example_arguments,
 )
 from loadgen.payload import (
@@ -98,13 +100,13 @@ def serve_frame(
 
 @compiled
 def serve_matured(
-    fd: int, run: int, echo_port: int, now_ns: int, identity: Any, record: Any, wire: Any, words: Any
+    fd: int, run: int, echo_port: int, until_ns: int, identity: Any, record: Any, wire: Any, words: Any
 ) -> int:
-    """Answer up to one burst of the frames that have matured at `now_ns`; returns how many were taken."""
+    """Answer up to one burst of the frames that mature until `until_ns`; returns how many were taken."""
     line, counters = wire.line, words.counters
     mask = line.held.shape[0] - 1
     taken, to_send, echoes = 0, 0, 0
-    while taken < BURST_PACKETS and next_due_ns(line) <= now_ns:
+    while taken < BURST_PACKETS and next_due_ns(line) <= until_ns:
         place = line.cursor[HEAD] & mask
         slot, length = signed(line.held[place]), line.length[place]
         line.cursor[HEAD] += 1
@@ -212,8 +214,8 @@ def run_echoserver(
 ) -> None:
     """Serve until control[STOP]; server-originated packets go out once control[START_NS] is set.
 
-    `server.intended_ns` must hold times, not offsets, by then. Frames are answered `latency_ns` after they arrived.
-    Never raises.
+    `server.intended_ns` must hold times, not offsets, by then. Frames are answered `latency_ns` after they arrived,
+    as exactly as harness.dataplane.tick says. Never raises.
     """
     control, line = words.control, wire.line
     packets = server.intended_ns.shape[0]
@@ -222,7 +224,9 @@ def run_echoserver(
         received = fill(fd, latency_ns, BURST_PACKETS, line, wire.rx, words.scratch)
         words.counters[RECEIVED_FRAMES] += received
         now_ns = clock_ns(1, words.scratch)
-        served = serve_matured(fd, run, echo_port, now_ns, identity, record, wire, words)
+        present_ns = present_tick_ns(held_frames(line), latency_ns, tick_ns)
+        until_ns = now_ns + ahead_ns(present_ns, words.cursor[WAKE_LEAD_NS], latency_ns)
+        served = serve_matured(fd, run, echo_port, until_ns, identity, record, wire, words)
         sent = 0
         started = control[START_NS] > 0
         if started:
@@ -230,11 +234,11 @@ def run_echoserver(
         publish(now_ns, line, words)
         words.status[page.PHASE] = 1 if started else 0
         if received + served + sent == 0:
-            due_ns = min(now_ns + IDLE_SLEEP_NS, next_due_ns(line))
-            if started and words.cursor[0] < packets:
-                due_ns = min(due_ns, server.intended_ns[words.cursor[0]])
             # Nothing tells of an arrival: without a long delay line only waking at every tick keeps the RTT short.
-            wake_ns = now_ns + tick_ns if latency_ns <= IDLE_SLEEP_NS else max(now_ns + tick_ns, due_ns)
+            idle_ns = tick_ns if latency_ns <= IDLE_SLEEP_NS else max(IDLE_SLEEP_NS, tick_ns)
+            wake_ns = min(now_ns + idle_ns, max(now_ns + present_ns, next_due_ns(line)))
+            if started and words.cursor[0] < packets:
+                wake_ns = min(wake_ns, max(now_ns + tick_ns, server.intended_ns[words.cursor[0]]))
             words.counters[SLEEPS] += 1
-            sleep_until_ns(wake_ns, words.scratch)
+            sleep_towards_ns(wake_ns, words.cursor, WAKE_LEAD_NS, tick_ns, words.scratch)
     words.status[page.PHASE] = 3

@@ -14,6 +14,8 @@ from loadgen.status import WORDS
 
 BURST_PACKETS = 64
 POOL_FRAMES = 8192
+WAKE_LEAD_NS = 3
+"""Place in `cursor`."""
 
 (
     RECEIVED_FRAMES,
@@ -101,7 +103,8 @@ class Wire(NamedTuple):
 
 class Words(NamedTuple):
     """control: int64[8] (loadgen.control), written by the commands' thread; status: the page; counters: int64[16];
-    scratch: int64[2]; cursor: int64[4] = next server packet, flows seen, state of the flow choice, unused; burst:
+    scratch: int64[2]; cursor: int64[4] = next server packet, flows seen, state of the flow choice, lead of the
+    wake-ups; burst:
     uint32[BURST_PACKETS], slots of the burst under way."""
 
     control: Any

@@ -11,7 +11,8 @@ from typing import Any
 from numba import typeof, types
 
 from harness.dataplane.jit import compiled, compiled_as
-from harness.dataplane.libc import clock_ns, sleep_until_ns
+from harness.dataplane.libc import clock_ns
+from harness.dataplane.tick import sleep_towards_ns
 from loadgen import status as page
 from loadgen.control import REPEAT_ANNOUNCEMENTS, START_NS, STOP
 from loadgen.generator_receive import receive
@@ -27,6 +28,7 @@ from loadgen.generator_state import (
     SENT_PACKETS,
     SERVER_REPLIES,
     SLEEPS,
+    WAKE_LEAD_NS,
     example_arguments,
 )
 from loadgen.payload import ANNOUNCES, CELL_SHIFT, complete
@@ -175,5 +177,6 @@ def run_generator(
                 # Packets due within a tick leave together; further apart, each wakes the loop itself.
                 wake_ns = max(now_ns + tick_ns, min(wake_ns, plan.intended_ns[words.cursor[0]]))
             words.counters[SLEEPS] += 1
-            sleep_until_ns(wake_ns, words.scratch)
+            # Woken before its time, it looks again at once: nothing is sent early.
+            sleep_towards_ns(wake_ns, words.cursor, WAKE_LEAD_NS, tick_ns, words.scratch)
     words.status[page.PHASE] = 3

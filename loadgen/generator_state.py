@@ -15,6 +15,8 @@ from loadgen.wire import SLOT_BYTES
 
 BURST_PACKETS = 64
 NO_CELL = -1
+WAKE_LEAD_NS = 4
+"""Place in `cursor`."""
 
 (
     SENT_PACKETS,
@@ -110,8 +112,8 @@ class Wire(NamedTuple):
 
 class Words(NamedTuple):
     """control: int64[8] (loadgen.control), written by the commands' thread; status: the page; counters: int64[16];
-    scratch: int64[2]; cursor: int64[4] = next packet to send, next packet whose loss is judged, 100 ms slot under way,
-    packets due."""
+    scratch: int64[2]; cursor: int64[5] = next packet to send, next packet whose loss is judged, 100 ms slot under way,
+    packets due, lead of the wake-ups."""
 
     control: Any
     status: Any
@@ -172,7 +174,7 @@ def make_words(status: Any | None = None) -> Words:
         status=np.zeros(WORDS, np.int64) if status is None else status,
         counters=np.zeros(16, np.int64),
         scratch=np.zeros(2, np.int64),
-        cursor=np.zeros(4, np.int64),
+        cursor=np.zeros(5, np.int64),
     )
 
 

@@ -22,8 +22,9 @@ from harness.dataplane.engine_process import expire, process
 from harness.dataplane.engine_state import UPDATES_OFF, EngineState, make_engine_state
 from harness.dataplane.fence import release_fence
 from harness.dataplane.jit import Int, compiled, compiled_as, compiled_with_addresses
-from harness.dataplane.libc import clock_ns, ppoll, read, sleep_until_ns
+from harness.dataplane.libc import clock_ns, ppoll, read
 from harness.dataplane.table import freeze_all, reap, unfreeze_all
+from harness.dataplane.tick import ahead_ns, present_tick_ns, sleep_towards_ns
 from harness.dataplane.trace import TAIL
 
 IDLE_NS = 10_000_000
@@ -102,15 +103,26 @@ def _drain_pkt_q(engine: EngineState, announce: Any, install: Any, forward: Any,
 
 
 @compiled
-def _hand_on(engine: EngineState, announce: Any, install: Any, forward: Any, now_ns: Int) -> Int:
-    """Take every matured frame of every port; returns when the next one matures (0: none waits)."""
+def _tick_ns(engine: EngineState) -> Int:
+    """The present tick: what waits in all delay lines together decides it."""
+    waiting = np.int64(0)
+    for port in range(engine.fds.shape[0]):
+        waiting += engine.delay.tail[port] - engine.delay.head[port]
+    return present_tick_ns(waiting, engine.control[es.LATENCY_NS_AT], engine.control[es.TICK_NS_AT])
+
+
+@compiled
+def _hand_on(engine: EngineState, announce: Any, install: Any, forward: Any, now_ns: Int, tick_ns: Int) -> Int:
+    """Take every frame of every port that has matured, or will within half a tick; returns when the next one matures
+    (0: none waits)."""
     next_ns = np.int64(0)
+    until_ns = now_ns + ahead_ns(tick_ns, engine.status[es.WAKE_LEAD_NS_AT], engine.control[es.LATENCY_NS_AT])
     for port in range(engine.fds.shape[0]):
         capacity = engine.delay.slots.shape[1]
         while engine.delay.head[port] != engine.delay.tail[port]:
             slot = engine.delay.slots[port, engine.delay.head[port] % capacity]
             mature_ns = engine.mature_ns[slot]
-            if mature_ns > now_ns:
+            if mature_ns > until_ns:
                 if next_ns == 0 or mature_ns < next_ns:
                     next_ns = mature_ns
                 break
@@ -123,12 +135,12 @@ def _hand_on(engine: EngineState, announce: Any, install: Any, forward: Any, now
 
 
 @compiled_with_addresses
-def _wait(engine: EngineState, now_ns: Int, next_ns: Int, timer_ns: Int) -> None:
+def _wait(engine: EngineState, now_ns: Int, next_ns: Int, tick_ns: Int, timer_ns: Int) -> None:
     """Sleep until the next frame matures (arrivals meanwhile keep their kernel timestamps) or, with none waiting, until
     a frame, a control operation or the timer."""
     if next_ns != 0:
-        wake_ns = max(next_ns, now_ns + engine.control[es.TICK_NS_AT])
-        sleep_until_ns(wake_ns, engine.timespec)
+        longest_ns = engine.control[es.TICK_NS_AT]
+        sleep_towards_ns(max(next_ns, now_ns + tick_ns), engine.status, es.WAKE_LEAD_NS_AT, longest_ns, engine.timespec)
         return
     pause_ns = min(max(timer_ns - now_ns, 0), IDLE_NS)
     engine.timespec[0] = 0
@@ -154,7 +166,8 @@ def run_engine(announce: Any, install: Any, forward: Any, engine: EngineState) -
         left = False
         if status[es.MODE_AT] == es.MODE_ACTIVE:
             left = _drain_pkt_q(engine, announce, install, forward, now_ns)
-        next_ns = _hand_on(engine, announce, install, forward, now_ns)
+        tick_ns = _tick_ns(engine)
+        next_ns = _hand_on(engine, announce, install, forward, now_ns, tick_ns)
         flush_all(engine)
         if now_ns >= timer_ns:
             timer_ns = now_ns + control[es.TIMER_NS_AT]
@@ -165,5 +178,5 @@ def run_engine(announce: Any, install: Any, forward: Any, engine: EngineState) -
         # A full burst may have left frames in the socket; with latency they can wait, their timestamps do not change.
         if left or (received > 0 and control[es.LATENCY_NS_AT] == 0):
             continue
-        _wait(engine, now_ns, next_ns, timer_ns)
+        _wait(engine, now_ns, next_ns, tick_ns, timer_ns)
     return status[es.LOOPS_AT]

@@ -17,7 +17,7 @@ _FEATURES: dict[str, tuple[str, Level, str]] = {
     "netem": (
         "the kernel makes uplink.latency",
         "degraded",
-        "the delay line of the receiving port makes uplink.latency: RTT p50 is 0.2-0.3 ms above the base RTT",
+        "the delay line of the receiving port makes uplink.latency: RTT p50 is 0.1-0.2 ms above the base RTT",
     ),
 }
 

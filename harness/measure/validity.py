@@ -31,7 +31,7 @@ class ValidityLimits:
     run_delay_fraction: float = 0.25
     # CPU time the hypervisor gave to others. Beyond a tenth, tails of 5-20 ms appear at any load.
     steal_fraction: float = 0.10
-    # Base RTT measured before the load. 4 x 2.5 ms measure 10.24-10.28 ms with the delay line; 1 ms off, a fifth of the
+    # Base RTT measured before the load. 4 x 2.5 ms measure 10.1-10.2 ms with the delay line; 1 ms off, a fifth of the
     # distance to late is gone before the load begins.
     base_rtt_error_ns: int = 1_000_000
 

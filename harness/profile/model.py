@@ -188,7 +188,9 @@ class Dataplane(Table):
         default="auto", description="Policy of dataplane threads: SCHED_FIFO, SCHED_OTHER, or FIFO where permitted."
     )
     tick_ns: PositiveTime = Field(
-        default=parse_time("200us"), alias="tick", description="Longest sleep between two looks at the ports."
+        default=parse_time("200us"),
+        alias="tick",
+        description="Delay lines hand dense frames on together, at most half of it before or after their time.",
     )
     burst_packets: int = Field(default=64, ge=1, le=256, description="Packets moved by one system call.")
     receive_buffer_bytes: Size = Field(

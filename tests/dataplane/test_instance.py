@@ -242,7 +242,7 @@ def test_latency_is_kept_by_the_delay_line() -> None:
         start_ns = time.monotonic_ns()
         bench.outside[0].send(frame(1))
         bench.outside[1].recv(2000)
-        assert time.monotonic_ns() - start_ns >= 20_000_000
+        assert time.monotonic_ns() - start_ns >= 20_000_000 - InstanceSettings.tick_ns // 2
     finally:
         bench.instance.close()
 
