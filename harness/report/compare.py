@@ -11,10 +11,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
-from typing import Literal
+from typing import Any, Literal
 
 from harness.errors import UsageError
-from harness.measure.statistics import Shift, cliffs_delta, mann_whitney, shift, smallest_p
+from harness.measure.statistics import Interval, Shift, cliffs_delta, estimate, mann_whitney, shift, smallest_p
+from harness.report.bootstrap import skew_interval
 from harness.units import UnitError, parse_size, parse_time
 
 Verdict = Literal["better", "worse", "no difference shown", "too few repetitions", "not measured"]
@@ -32,7 +33,8 @@ class Quantity:
     """What is compared: name, unit of its values, direction in which it improves, and how it is shown.
 
     A value is shown divided by `divisor`, in `shown_unit`, with `digits` after the point. centre: what stands for
-    several values, the mean (as in the paper's figures) or the median (as `harness bench` prints).
+    several values, the mean (as in the paper's figures) or the median (as `harness bench` prints). is_skewed: each side
+    is given its bootstrap interval (harness.report.bootstrap).
     """
 
     name: str
@@ -43,6 +45,7 @@ class Quantity:
     centre: Literal["mean", "median"] = "mean"
     divisor: float = 1.0
     shown_unit: str = ""
+    is_skewed: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ class Row:
     """One figure of one pair: values of A and B, everything said about them, and whether it breaches the limit.
 
     `difference` is B's centre less A's, `relative` that over A's centre (None when A's is 0). `allowed` is the
-    worsening the limit permits here, None without a limit for this unit.
+    worsening the limit permits here, None without a limit for this unit. `a_student_t` (half width) and `a_bca` are
+    intervals of A's mean where the figure is skewed, as those of B.
     """
 
     where: str
@@ -87,6 +91,10 @@ class Row:
     allowed: float | None = None
     breach: bool = False
     note: str = ""
+    a_student_t: float | None = None
+    b_student_t: float | None = None
+    a_bca: Interval | None = None
+    b_bca: Interval | None = None
 
 
 def parse_limit(text: str) -> Limit:
@@ -156,7 +164,19 @@ def compare(
         allowed=allowed,
         breach=breach,
         note=_note(len(a), len(b), moved),
+        **_intervals(quantity, a, b),
     )
+
+
+def _intervals(quantity: Quantity, a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
+    if not quantity.is_skewed or quantity.centre != "mean":
+        return {}
+    return {
+        "a_student_t": estimate(a).half_width,
+        "b_student_t": estimate(b).half_width,
+        "a_bca": skew_interval(a),
+        "b_bca": skew_interval(b),
+    }
 
 
 def _verdict(a_count: int, b_count: int, p: float, worsening: float) -> Verdict:

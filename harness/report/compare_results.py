@@ -96,7 +96,15 @@ def compare_results(
 
 def quantity_of(metric: Metric) -> Quantity:
     """A metric as something to compare."""
-    return Quantity(metric.name, metric.title, metric.unit, metric.better, metric.digits, shown_unit=metric.unit)
+    return Quantity(
+        metric.name,
+        metric.title,
+        metric.unit,
+        metric.better,
+        metric.digits,
+        shown_unit=metric.unit,
+        is_skewed=metric.is_skewed,
+    )
 
 
 def pair_cells(first: Results, second: Results) -> tuple[list[Pair], list[str]]:

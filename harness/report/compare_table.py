@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
+from harness.report.bootstrap import EXPLANATION
 from harness.report.compare import SIGNIFICANT_P, Limit, Row
 from harness.report.compare_results import Comparison
 
@@ -33,7 +35,25 @@ def comparison_table(comparison: Comparison, title: str) -> Table:
         name, *figures = cells(row)
         verdict = Text(figures.pop(), style="bold red" if row.breach else STYLES.get(row.verdict, ""))
         table.add_row(Text(name), *(Text(figure) for figure in figures), verdict)
+        for title, a, b in interval_lines(row):
+            table.add_row(Text(title, style="dim"), Text(a, style="dim"), Text(b, style="dim"))
     return table
+
+
+def interval_lines(row: Row) -> Iterator[tuple[str, str, str]]:
+    """Below a skewed figure: (name of the interval, A's, B's), where both or either has one."""
+    quantity = row.quantity
+    halves = [row.a_student_t, row.b_student_t]
+    if row.a_bca is None and row.b_bca is None:
+        return
+    indent = "    " if row.where else "  "
+    widths = [MISSING if half is None else f"± {half / quantity.divisor:,.{quantity.digits}f}" for half in halves]
+    yield f"{indent}Student t, 95 %", widths[0], widths[1]
+    ends = [
+        MISSING if found is None else f"[{_plainly(row, found.low)}, {_plainly(row, found.high)}]"
+        for found in (row.a_bca, row.b_bca)
+    ]
+    yield f"{indent}BCa, 95 %", ends[0], ends[1]
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -65,6 +85,10 @@ def _centre(row: Row, value: float | None, count: int) -> str:
     return f"{value / row.quantity.divisor:,.{row.quantity.digits}f} ({count})"
 
 
+def _plainly(row: Row, value: float) -> str:
+    return f"{value / row.quantity.divisor:,.{row.quantity.digits}f}"
+
+
 def _signed(row: Row, value: float) -> str:
     return f"{value / row.quantity.divisor:+,.{row.quantity.digits}f}"
 
@@ -77,6 +101,8 @@ def legend(comparison: Comparison) -> str:
         f"A, B: {centre} (number of values); difference: B less A; shift: Hodges-Lehmann; p: Mann-Whitney, two-sided; "
         "effect: Cliff's delta, +1 when every value of B is above every value of A"
     )
+    if any(row.a_bca or row.b_bca for row in comparison.rows):
+        text += f"; BCa: {EXPLANATION}"
     if tested:
         text += f"; {tested} figures tested: about {tested * SIGNIFICANT_P:.1f} would differ by chance alone"
     return text

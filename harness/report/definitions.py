@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.report.bootstrap import EXPLANATION
 from harness.report.metrics import METRICS
 
 DEFINITIONS: tuple[tuple[str, str], ...] = (
@@ -12,6 +13,7 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     ),
     *((f"{metric.title} [{metric.unit}]", metric.meaning) for metric in METRICS.values()),
     ("± and bars", "half width of the 95 % Student t interval of the mean; one run has none. n is the number of runs"),
+    ("BCa", EXPLANATION),
     (
         "p, δ",
         "two-sided Mann-Whitney test and Cliff's delta of duplication against statelet, FAILED runs included: δ = +1 "

@@ -15,6 +15,7 @@ from harness.report.claims import Claim, claims
 from harness.report.figures.material import in_order, materials
 from harness.report.figures.registry import Pictures, pictures
 from harness.report.headline import Table, headline
+from harness.report.headline import document as headline_document
 from harness.report.hostile import shown
 from harness.report.machine import machine_facts, text_file
 from harness.report.model_section import ModelSection, model_section
@@ -178,6 +179,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "planned_runs": report.planned,
         "migrations": report.migrations,
         "completed_migrations": report.completed,
+        "headline": [entry for table in report.tables for entry in headline_document(table)],
         "figures": figures,
         "not_in_these_results": [vars(missing) for missing in report.pictures.missing],
         "claims": [vars(claim) for claim in report.claims],

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from harness.measure.statistics import cliffs_delta, estimate, mann_whitney, smallest_p
+from harness.measure.statistics import Estimate, Interval, cliffs_delta, estimate, mann_whitney, smallest_p
 from harness.record.sweep import Result
+from harness.report.bootstrap import skew_interval
 from harness.report.cells import CONTROL, by_place
 from harness.report.figures.material import Material
 from harness.report.metrics import METRICS, Metric, metric
@@ -18,10 +20,14 @@ COMPARED = ("statelet", "duplication")
 
 @dataclass(frozen=True)
 class Entry:
-    """A figure as text; `valid_only` once more without FAILED runs, "" where there are none."""
+    """A figure as text; `valid_only` once more without FAILED runs, "" where there are none; `bootstrap` is the second
+    interval of a skewed figure, "" where there is none. `found` and `interval` are its numbers."""
 
     text: str
     valid_only: str = ""
+    bootstrap: str = ""
+    found: Estimate | None = None
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Row:
     title: str
     entries: tuple[Entry, ...]
     difference: str
+    metric: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,12 +50,13 @@ class Body:
 
 @dataclass(frozen=True)
 class Table:
-    """One group. compared: whether its results hold both modes of COMPARED."""
+    """One group; a column per mode of `modes`. compared: whether its results hold both modes of COMPARED."""
 
     title: str
     columns: tuple[str, ...]
     compared: bool
     bodies: tuple[Body, ...]
+    modes: tuple[str, ...] = ()
 
 
 def headline(material: Material) -> Table:
@@ -62,7 +70,7 @@ def headline(material: Material) -> Table:
         rows += [_row(figure, runs, modes, compared) for figure in METRICS.values()]
         bodies.append(Body(title, tuple(rows)))
     columns = tuple(MODE_TITLES.get(mode, mode) for mode in modes)
-    return Table(material.group.title, columns, compared, tuple(bodies))
+    return Table(material.group.title, columns, compared, tuple(bodies), tuple(modes))
 
 
 def _count(runs: Sequence[Result], mode: str) -> Entry:
@@ -73,21 +81,47 @@ def _count(runs: Sequence[Result], mode: str) -> Entry:
 
 def _row(figure: Metric, runs: Sequence[Result], modes: Sequence[str], compared: bool) -> Row:
     entries = tuple(_entry(figure, [run for run in runs if run.mode == mode], mode) for mode in modes)
-    return Row(f"{figure.title} [{figure.unit}]", entries, difference(figure, runs) if compared else "")
+    found = difference(figure, runs) if compared else ""
+    return Row(f"{figure.title} [{figure.unit}]", entries, found, figure.name)
 
 
 def _entry(figure: Metric, runs: Sequence[Result], mode: str) -> Entry:
     if mode == CONTROL and not figure.of_control:
         return Entry(MISSING)
-    text = _mean(figure, runs)
+    values = [metric(run, figure.name) for run in runs]
+    found, interval = estimate(values), skew_interval(values) if figure.is_skewed else None
+    text = format_estimate(found, figure.digits, len(runs))
     valid = [run for run in runs if run.verdict == "VALID"]
     # Without failed runs nothing is left to say twice; without valid ones there is nothing to say.
-    return Entry(text, _mean(figure, valid) if valid and len(valid) < len(runs) else "")
+    valid_only = _mean(figure, valid) if valid and len(valid) < len(runs) else ""
+    bootstrap = f"[{interval.low:,.{figure.digits}f}, {interval.high:,.{figure.digits}f}]" if interval else ""
+    return Entry(text, valid_only, bootstrap, found, interval)
 
 
 def _mean(figure: Metric, runs: Sequence[Result]) -> str:
     found = estimate(metric(run, figure.name) for run in runs)
     return format_estimate(found, figure.digits, len(runs))
+
+
+def document(table: Table) -> list[dict[str, Any]]:
+    """The numbers of a table for machines: one object per cell, metric and mode that was measured."""
+    return [
+        {
+            "group": table.title,
+            "cell": body.title,
+            "metric": row.metric,
+            "mode": mode,
+            "n": entry.found.count,
+            "mean": entry.found.mean,
+            "student_t_half_width": entry.found.half_width,
+            "bca_low": entry.interval.low if entry.interval else None,
+            "bca_high": entry.interval.high if entry.interval else None,
+        }
+        for body in table.bodies
+        for row in body.rows
+        for mode, entry in zip(table.modes, row.entries, strict=True)
+        if entry.found is not None and entry.found.count
+    ]
 
 
 def difference(figure: Metric, runs: Sequence[Result]) -> str:

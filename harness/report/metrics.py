@@ -21,7 +21,8 @@ Number = float | None
 class Metric:
     """One figure of a run, in `unit`; `read` gives None where the run did not measure it, never 0 in its place.
 
-    better: the direction in which it improves. of_control: whether a run without a migration has it too.
+    better: the direction in which it improves. of_control: whether a run without a migration has it too. is_skewed: 0
+    in most runs and large in some, so that a second interval is given (harness.report.bootstrap).
     """
 
     name: str
@@ -32,6 +33,7 @@ class Metric:
     of_control: bool
     digits: int
     meaning: str
+    is_skewed: bool = False
 
 
 def _window(read: Callable[[TrafficSummary], Number], divisor: float = 1.0) -> Callable[[RunSummary], Number]:
@@ -74,6 +76,7 @@ _METRICS = (
         of_control=True,
         digits=4,
         meaning="echo requests of the measured window that were never answered, over requests per second (Fig. 11, 12)",
+        is_skewed=True,
     ),
     Metric(
         name="window.rtt_late_s",
@@ -85,6 +88,7 @@ _METRICS = (
         digits=4,
         meaning="requests lost or answered later than 15 ms after their intended send time, over requests per second "
         "(Fig. 13)",
+        is_skewed=True,
     ),
     Metric(
         name="window.largest_mean_rtt_ms",

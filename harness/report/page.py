@@ -100,13 +100,14 @@ def _heading(drawing: Drawing) -> str:
 
 
 def shown_point(point: Point) -> str:
-    """Mean and interval of a point as text."""
+    """Mean and intervals of a point as text."""
     if point.y is None:
         return MISSING
     text = shown_number(point.y)
     if point.low is None or point.high is None:
         return text
-    return f"{text} [{shown_number(point.low)}, {shown_number(point.high)}]"
+    bca = f"; BCa [{shown_number(point.bca.low)}, {shown_number(point.bca.high)}]" if point.bca else ""
+    return f"{text} [{shown_number(point.low)}, {shown_number(point.high)}]{bca}"
 
 
 def shown_number(value: float) -> str:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
 from harness.report.compare import Quantity, compare, parse_limit
+from harness.report.compare_table import interval_lines
 
 LOSS = Quantity("window.loss_s", "seconds of loss", "s", "lower", 4)
 RATE = Quantity("round_trips", "round trips", "1/s", "higher", 0, "median")
@@ -49,6 +52,21 @@ def test_few_repetitions_are_never_called_better_or_worse(a: list[float], b: lis
     row = compare("", LOSS, a, b)
     assert row.verdict == "too few repetitions"
     assert row.note
+
+
+def test_skewed_figures_have_both_intervals_of_each_side() -> None:
+    zeroes = [0.0, 0.0, 0.5, 0.0, 0.0, 0.0]
+    row = compare("", replace(LOSS, is_skewed=True), zeroes, raised(SIX, 1))
+    assert row.a_bca is not None
+    assert row.a_student_t is not None
+    assert row.a_bca.low >= 0 > row.a_centre - row.a_student_t
+    assert row.b_bca is not None
+    assert 2 < row.b_bca.low < row.b_bca.high < 2.5
+    assert [title.strip() for title, _, _ in interval_lines(row)] == ["Student t, 95 %", "BCa, 95 %"]
+    assert compare("", replace(LOSS, is_skewed=True), zeroes, raised(SIX, 1)) == row  # seeded
+    for plain in (compare("", LOSS, zeroes, SIX), compare("", replace(LOSS, is_skewed=True), SIX[:4], SIX[:4])):
+        assert (plain.a_bca, plain.b_bca) == (None, None)
+        assert list(interval_lines(plain)) == []
 
 
 def test_what_one_side_did_not_measure_is_said() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from dataclasses import replace
@@ -15,6 +17,7 @@ from harness import cli
 from harness.record.sweep import read_results
 from harness.report import page
 from harness.report.document import make_report
+from harness.report.figures.registry import pictures
 from harness.report.hostile import shown
 from tests.report.sweep_builder import SweepBuilder, cell
 
@@ -206,6 +209,28 @@ def test_headline_compares_the_modes(undrawn, tmp_path):
     # Mann and Whitney (1947): 4 against 4, wholly apart: 2 / 70
     assert row.difference == "p = 0.029, δ = +1.00"
     assert row.entries[-1].text == "1.0250 ± 0.0205"
+
+
+@pytest.mark.parametrize(("repetitions", "given"), [(4, False), (6, True)])
+def test_skewed_figures_have_a_bootstrap_interval_from_five_runs_on(undrawn, tmp_path, capsys, repetitions, given):
+    figures = lambda _, mode, repetition: {"loss_s": 0.5 if repetition == 2 else 0.0}  # noqa: E731
+    sweep = SweepBuilder(tmp_path, [cell()], repetitions=repetitions).fill(figures)
+    assert run(sweep.path, "--json") == 0
+    headline = {(e["metric"], e["mode"]): e for e in json.loads(capsys.readouterr().out)["headline"]}
+    loss, duration = headline["window.loss_s", "statelet"], headline["migration.duration_s", "statelet"]
+    assert loss["n"] == repetitions
+    assert (loss["bca_high"] is not None) == given
+    assert duration["bca_high"] is None
+    page = (sweep.path / "report" / "report.html").read_text()
+    assert ("BCa [" in page) == given
+    assert "9,999 resamples, seeded" in page
+    if given:
+        (figure,) = [made.picture for made in pictures(read_results(sweep.path)).drawings if made.picture.number == 11]
+        # One large value among zeroes: Student's interval reaches below what can be, this one does not.
+        assert loss["mean"] - loss["student_t_half_width"] < 0 <= loss["bca_low"] <= loss["mean"] < loss["bca_high"]
+        rows = csv.DictReader(io.StringIO(figure.csv()))
+        ends = next((float(row["bca_low"]), float(row["bca_high"])) for row in rows if row["mode"] == "statelet")
+        assert ends == (loss["bca_low"], loss["bca_high"])
 
 
 def test_runs_planned_and_done(undrawn, sweep):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harness.measure.statistics import estimate
 from harness.record.sweep import Result
+from harness.report.bootstrap import skew_interval
 from harness.report.cells import CONTROL
 from harness.report.figures.material import LOAD_AXIS, Material
 from harness.report.figures.picture import Line, Panel, Picture, Point, Role, Rule, Scale
@@ -73,7 +74,7 @@ def metric_lines(metric: Metric, material: Material, runs: Sequence[Result]) -> 
         role: Role = "control" if mode == CONTROL else "measured"
         for frame in material.frames:
             read = lambda run: None if run.summary is None else metric.read(run.summary)  # noqa: E731
-            points = mean_points(material, runs, mode, frame, read)
+            points = mean_points(material, runs, mode, frame, read, metric.is_skewed)
             if any(point.y is not None for point in points):
                 title = "control" if mode == CONTROL else mode
                 lines.append(Line(f"{title} {frame} B", mode, frame, points, role))
@@ -81,9 +82,15 @@ def metric_lines(metric: Metric, material: Material, runs: Sequence[Result]) -> 
 
 
 def mean_points(
-    material: Material, runs: Sequence[Result], mode: str, frame: int, read: Callable[[Result], float | None]
+    material: Material,
+    runs: Sequence[Result],
+    mode: str,
+    frame: int,
+    read: Callable[[Result], float | None],
+    is_skewed: bool = False,
 ) -> tuple[Point, ...]:
-    """Mean and 95 % Student t interval at every load of the frame size; y None where nothing was measured."""
+    """Mean and 95 % Student t interval at every load of the frame size, for a skewed figure that of the bootstrap
+    too; y None where nothing was measured."""
     of_frame = [run for run in material.runs if run.cell.frame_bytes == frame]
     points = []
     for load in sorted({material.load_mbps(run) for run in of_frame}):
@@ -98,7 +105,8 @@ def mean_points(
         low = high = None
         if found.mean is not None and found.half_width is not None:
             low, high = found.mean - found.half_width, found.mean + found.half_width
-        points.append(Point(load, found.mean, low, high, found.count, failed))
+        bca = skew_interval(value for _, value in measured) if is_skewed else None
+        points.append(Point(load, found.mean, low, high, found.count, failed, bca))
     return tuple(points)
 
 

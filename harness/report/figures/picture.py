@@ -8,17 +8,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.measure.statistics import Interval
+
 Scale = Literal["linear", "log", "symlog"]
 Role = Literal["measured", "control", "model", "explained", "late", "p50", "p99", "max", "curve"]
 
-HEADER = ("panel", "line", "mode", "frame_bytes", "x", "x_unit", "y", "y_low", "y_high", "y_unit", "n", "n_failed")
+HEADER = (
+    *("panel", "line", "mode", "frame_bytes", "x", "x_unit", "y", "y_low", "y_high", "y_unit", "n", "n_failed"),
+    *("bca_low", "bca_high"),
+)
 
 
 @dataclass(frozen=True)
 class Point:
     """y at x, the mean of `count` runs; low and high bound its 95 % confidence interval where there is one.
 
-    failed: how many of the runs FAILED.
+    failed: how many of the runs FAILED. bca: the second interval of a skewed figure (harness.report.bootstrap).
     """
 
     x: float
@@ -27,6 +32,7 @@ class Point:
     high: float | None = None
     count: int = 1
     failed: int = 0
+    bca: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,8 @@ class Picture:
                         panel.y_unit,
                         p.count,
                         p.failed,
+                        p.bca.low if p.bca else None,
+                        p.bca.high if p.bca else None,
                     )
 
     def csv(self) -> str:
