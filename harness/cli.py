@@ -228,6 +228,7 @@ def version() -> int:
 
 
 cli.add_command(_Later("sweep", "harness.sweep.command", "Run a matrix of profiles, repeated in random order."))
+cli.add_command(_Later("host", "harness.remote.command", "Other hosts: list, check and describe them."))
 cli.add_command(_Later("push", "harness.sink.command", "Deliver the points of results to InfluxDB."))
 cli.add_command(_Later("model", "harness.models.command", "Calculate what the papers' models say of a migration."))
 cli.add_command(_Later("compare", "harness.report.compare_command", "Set two results or two bench files side by side."))

@@ -1,0 +1,110 @@
+"""`python -m harness.remote.agent`: our code on a host, spoken to over its standard input and output.
+
+Frames (harness.remote.frames). First from here: {"hello": version, "digest", "pid", "host"}. Requests {"id", "call",
+"arguments"} are answered in order by {"id", "result"} or {"id", "error", "exit_code"}. It listens on nothing, and ends
+when its input does, having removed what it owns.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, BinaryIO
+
+from harness import __version__
+from harness.errors import HarnessError, ProtocolError
+from harness.remote.frames import FrameReader, pack
+from harness.remote.wheel import make_wheel
+
+_READ_BYTES = 1 << 16
+
+log = logging.getLogger(__name__)
+
+
+def _facts() -> dict[str, Any]:
+    from harness.provision.facts import gather_facts
+
+    return {**asdict(gather_facts()), "python": platform.python_version(), "host_name": platform.node()}
+
+
+def _clock() -> dict[str, Any]:
+    return {"monotonic_ns": time.monotonic_ns(), "wall_ns": time.time_ns()}
+
+
+def _require_testbed() -> dict[str, Any]:
+    """Whether the testbed can be built here; MachineError says what is missing."""
+    from harness.provision.facts import gather_facts
+
+    gather_facts().require_testbed()
+    return {}
+
+
+def _clean() -> dict[str, Any]:
+    from harness.provision.clean import clean
+
+    return {"removed": [f"{item.kind} {item.name}" for item in clean()]}
+
+
+CALLS: Mapping[str, Callable[..., dict[str, Any]]] = {
+    "facts": _facts,
+    "clock": _clock,
+    "require_testbed": _require_testbed,
+    "clean": _clean,
+}
+"""Everything an agent does."""
+
+
+def answer(request: Mapping[str, Any], calls: Mapping[str, Callable[..., dict[str, Any]]] = CALLS) -> dict[str, Any]:
+    """The answer to one request; an expected failure is an answer too."""
+    number = request.get("id")
+    call, arguments = request.get("call"), request.get("arguments", {})
+    if not isinstance(call, str) or call not in calls or not isinstance(arguments, dict):
+        return {"id": number, "error": f"no call {call!r:.80}; there are {', '.join(calls)}", "exit_code": 2}
+    try:
+        return {"id": number, "result": calls[call](**arguments)}
+    except HarnessError as error:
+        return {"id": number, "error": str(error), "exit_code": error.exit_code}
+    except Exception as error:  # the agent survives what a call does not
+        log.exception("call %s", call)
+        return {"id": number, "error": f"{call}: {type(error).__name__}: {error}", "exit_code": 1}
+
+
+def serve(source: BinaryIO, sink: BinaryIO) -> None:
+    """Answer until the end of the input. ProtocolError for bytes that are no request."""
+    hello = {"hello": __version__, "digest": make_wheel().digest, "pid": os.getpid(), "host": platform.node()}
+    _send(sink, hello)
+    reader = FrameReader()
+    while data := source.read1(_READ_BYTES):  # type: ignore[attr-defined]
+        reader.feed(data)
+        while (request := reader.next_message()) is not None:
+            _send(sink, answer(request))
+
+
+def _send(sink: BinaryIO, message: dict[str, Any]) -> None:
+    sink.write(pack(message))
+    sink.flush()
+
+
+def main() -> int:
+    """Serve the controller at the other end of standard input and output; exit code."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    # Whatever prints must not come between the frames.
+    sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    try:
+        serve(sys.stdin.buffer, sink)
+    except ProtocolError as error:
+        log.error("%s", error)
+        return error.exit_code
+    except BrokenPipeError:
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Our own code as a wheel, made from the files that run here, so that a host runs exactly the same."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import zipfile
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
+
+from harness import __version__
+
+NAME = "slim_harness"
+DISTRIBUTION = "slim-harness"
+_ROOT = Path(__file__).resolve().parents[2]
+_PACKAGES = ("harness", "loadgen", "vnf_images")
+_SUFFIXES = (".py", ".toml", ".typed", ".html", ".css", ".js", ".j2", ".svg")
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Time of every file in the archive: equal content makes equal bytes."""
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """digest: of the content, 16 hex digits; it names the environment on a host."""
+
+    file_name: str
+    content: bytes
+    digest: str
+
+
+@cache
+def requirements() -> tuple[str, ...]:
+    """What the code needs beside itself, without extras, as pyproject.toml says. Empty where it is not installed."""
+    try:
+        return tuple(line for line in requires(DISTRIBUTION) or () if "extra ==" not in line)
+    except PackageNotFoundError:
+        return ()
+
+
+@cache
+def make_wheel() -> Wheel:
+    """The wheel of the code that is running (PEP 427). OSError."""
+    files = {
+        path.relative_to(_ROOT).as_posix(): path.read_bytes()
+        for package in _PACKAGES
+        for path in sorted((_ROOT / package).rglob("*"))
+        if path.is_file() and path.suffix in _SUFFIXES
+    }
+    folder = f"{NAME}-{__version__}.dist-info"
+    metadata = ["Metadata-Version: 2.1", f"Name: {DISTRIBUTION}", f"Version: {__version__}"]
+    metadata += [f"Requires-Dist: {line}" for line in requirements()]
+    files[f"{folder}/METADATA"] = "\n".join([*metadata, ""]).encode()
+    files[f"{folder}/WHEEL"] = (
+        b"Wheel-Version: 1.0\nGenerator: slim-harness\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    )
+    record = "".join(f"{name},sha256={_record_digest(data)},{len(data)}\n" for name, data in files.items())
+    files[f"{folder}/RECORD"] = f"{record}{folder}/RECORD,,\n".encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), data, zipfile.ZIP_DEFLATED)
+    digest = hashlib.sha256(record.encode() + "\n".join(metadata).encode()).hexdigest()[:16]
+    return Wheel(f"{NAME}-{__version__}-py3-none-any.whl", buffer.getvalue(), digest)
+
+
+def _record_digest(data: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()

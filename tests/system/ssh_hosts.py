@@ -1,0 +1,198 @@
+"""Three hosts on one machine: an SSH server each in a network and mount namespace of its own, and the controller's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.system.conftest import wait_until
+
+NAMES = ("alpha", "beta", "gamma")
+CONTROLLER = "controller"
+PREFIX = "198.51.100"
+SERVER = "/usr/sbin/sshd"
+
+
+def require_server() -> None:
+    """Without the server the tests are skipped, and fail where nobody would read that."""
+    if shutil.which("sshd") or Path(SERVER).exists():
+        return
+    reason = "sshd (Debian package openssh-server) is not installed"
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason}; .ci/run installs it")
+    pytest.skip(reason)
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    return done.stdout
+
+
+class SshHosts:
+    """Namespaces, links and servers; `close` removes all of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._mark = f"t{secrets.token_hex(3)}"
+        self._servers: dict[str, subprocess.Popen[bytes]] = {}
+        self._made: list[str] = []
+
+    def netns(self, name: str) -> str:
+        return f"{self._mark}-{name}"
+
+    def address(self, name: str) -> str:
+        return f"{PREFIX}.{10 + NAMES.index(name)}"
+
+    def start(self) -> None:
+        """A bridge in the controller's namespace with a link to every host, keys, and the servers."""
+        controller = self.netns(CONTROLLER)
+        self._add(controller)
+        run("ip", "-n", controller, "link", "add", "lan", "type", "bridge")
+        run("ip", "-n", controller, "addr", "add", f"{PREFIX}.1/24", "dev", "lan")
+        run("ip", "-n", controller, "link", "set", "lan", "up")
+        for name in NAMES:
+            netns = self.netns(name)
+            self._add(netns)
+            run("ip", "-n", controller, "link", "add", name, "type", "veth", "peer", "lan0", "netns", netns)
+            run("ip", "-n", controller, "link", "set", name, "master", "lan", "up")
+            run("ip", "-n", netns, "addr", "add", f"{self.address(name)}/24", "dev", "lan0")
+            run("ip", "-n", netns, "link", "set", "lan0", "up")
+        self.key("client")
+        (self.folder / "authorized_keys").write_text((self.folder / "client.pub").read_text())
+        for name in NAMES:
+            self.key(name)
+            self.serve(name)
+        self.write_known_hosts()
+
+    def _add(self, netns: str) -> None:
+        run("ip", "netns", "add", netns)
+        self._made.append(netns)
+        run("ip", "-n", netns, "link", "set", "lo", "up")
+
+    def key(self, name: str) -> Path:
+        path = self.folder / name
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path))
+        return path
+
+    def write_known_hosts(self, keys: Mapping[str, str] | None = None) -> Path:
+        """Every host with its own key, or with that of another by name."""
+        lines = []
+        for name in NAMES:
+            public = (self.folder / f"{(keys or {}).get(name, name)}.pub").read_text().strip()
+            lines.append(f"{self.address(name)} {public}")
+        path = self.folder / "known_hosts"
+        path.write_text("".join(f"{line}\n" for line in lines))
+        return path
+
+    def serve(self, name: str) -> None:
+        """Start the server of a host; it has /run and a home of its own."""
+        home = self.folder / f"{name}.home"
+        home.mkdir(exist_ok=True)
+        settings = self.folder / f"{name}.config"
+        settings.write_text(
+            f"""ListenAddress {self.address(name)}
+HostKey {self.folder / name}
+AuthorizedKeysFile {self.folder / "authorized_keys"}
+PidFile none
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+Subsystem sftp internal-sftp
+SetEnv HOME={home} XDG_CACHE_HOME={home}/.cache
+"""
+        )
+        # A mount namespace of its own: names of network namespaces and the server's own folder are this host's only.
+        server = f"{SERVER} -D -e -f {shlex.quote(str(settings))}"
+        script = f"mount -t tmpfs run /run && mkdir -p /run/sshd /run/netns && exec {server}"
+        enter = ("ip", "netns", "exec", self.netns(name))
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self._servers[name] = subprocess.Popen(
+                [*enter, "unshare", "--mount", "--propagation", "private", "sh", "-c", script],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_until(lambda: self._answers(name), f"sshd of {name} answers")
+
+    def _answers(self, name: str) -> bool:
+        assert self._servers[name].poll() is None, (self.folder / f"{name}.log").read_text()[-2000:]
+        probe = "import socket, sys; s = socket.create_connection((sys.argv[1], 22), 1); sys.exit(s.recv(4) != b'SSH-')"
+        command = ["ip", "netns", "exec", self.netns(CONTROLLER), sys.executable, "-c", probe, self.address(name)]
+        return subprocess.run(command, capture_output=True, timeout=20).returncode == 0
+
+    def stop(self, name: str) -> None:
+        """End the server of a host and every process of its namespace."""
+        server = self._servers.pop(name, None)
+        for pid in run("ip", "netns", "pids", self.netns(name)).split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), 9)
+        if server is not None:
+            server.wait(20)
+
+    def processes(self, name: str) -> list[str]:
+        """Command lines of what runs in a host's namespace, beside its server."""
+        found = []
+        for pid in run("ip", "netns", "pids", self.netns(name)).split():
+            with contextlib.suppress(OSError):
+                line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+                if line and "sshd" not in line:
+                    found.append(line)
+        return found
+
+    def inventory(self, **changed: Mapping[str, object]) -> Path:
+        """hosts.toml; `changed` are keys of single hosts."""
+        lines = [
+            "[defaults]",
+            f'key = "{self.folder / "client"}"',
+            f'known_hosts = "{self.folder / "known_hosts"}"',
+            f'python = "{sys.executable}"',
+            "agent = false",
+            "connect_s = 5.0",
+        ]
+        for name in NAMES:
+            values = {"address": self.address(name), **changed.get(name, {})}
+            lines += [f"[hosts.{name}]", *(f"{key} = {_toml(value)}" for key, value in values.items())]
+        lines += ["[groups]", 'testbeds = ["alpha", "beta", "gamma"]']
+        path = self.folder / "hosts.toml"
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """In front of a command that shall run where the controller is."""
+        return ("ip", "netns", "exec", self.netns(CONTROLLER))
+
+    def close(self) -> None:
+        for name in list(self._servers):
+            self.stop(name)
+        for netns in reversed(self._made):
+            run("ip", "netns", "del", netns)
+        self._made.clear()
+
+
+def _toml(value: object) -> str:
+    return str(value) if isinstance(value, int | float) else f'"{value}"'
+
+
+@pytest.fixture(scope="module")
+def ssh_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshHosts]:
+    require_server()
+    hosts = SshHosts(tmp_path_factory.mktemp("ssh"))
+    try:
+        hosts.start()
+        yield hosts
+    finally:
+        hosts.close()
