@@ -79,12 +79,15 @@ class SshConnection:
             open_input = True
             while True:
                 moved = False
-                if left and channel.send_ready():
-                    sent = channel.send(bytes(left[:_CHUNK_BYTES]))
-                    left, moved = left[sent:], True
-                elif open_input and not left:
-                    channel.shutdown_write()
-                    open_input = False
+                try:
+                    if left and channel.send_ready():
+                        sent = channel.send(bytes(left[:_CHUNK_BYTES]))
+                        left, moved = left[sent:], True
+                    elif open_input and not left:
+                        channel.shutdown_write()
+                        open_input = False
+                except OSError:
+                    left, open_input = left[:0], False  # it ended without reading; its exit status tells the rest
                 while channel.recv_ready() and (data := channel.recv(_CHUNK_BYTES)):
                     output, moved = _kept(output, data), True
                 while channel.recv_stderr_ready() and (data := channel.recv_stderr(_CHUNK_BYTES)):
