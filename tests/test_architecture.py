@@ -34,6 +34,8 @@ ALLOWED: dict[str, set[str]] = {
     "harness.migration": LOW,
     "harness.testbed": LOW | {"harness.migration"},
     "harness.vei": INSTANCE,
+    # Started in the namespaces like an instance, whose way to open ports it shares.
+    "harness.latency_generator": BASE | {"harness.dataplane", "harness.vei"},
     "harness.report": BASE
     | {"harness.measure", "harness.record", "harness.models", "harness.bench.figures", "harness.bench.table"},
     "harness.models": BASE | {"harness.measure", "harness.record"},

@@ -14,6 +14,8 @@ from harness.dataplane.jit import Int, compiled_with_addresses
 from harness.dataplane.libc import ENOBUFS, errno, recvmmsg, sendmmsg
 
 BURST_PACKETS_MAX = 256
+SENT, METER, FAILED = 0, 1, 2
+"""What became of a frame that was to be sent."""
 _CONTROL_BYTES = 64
 
 
@@ -23,7 +25,8 @@ class Vectors(NamedTuple):
     messages: uint64[burst, 8] (struct mmsghdr), iovecs: uint64[burst, 2], control: int64[burst, 8] (cmsg with
     timestamp), slots: uint32[burst] (the caller fills in which slots to receive into or send from),
     lengths: int64[burst], arrivals_ns: int64[burst] (CLOCK_REALTIME, 0 where the kernel gave no timestamp),
-    result: int64[4] (of a send: transmitted, refused by the queueing discipline, refused for other reasons).
+    result: int64[4] (of a send: transmitted, refused by the queueing discipline, refused for other reasons),
+    outcomes: uint8[burst] (of a send, frame by frame: SENT, METER or FAILED).
     """
 
     messages: Any
@@ -33,6 +36,7 @@ class Vectors(NamedTuple):
     lengths: Any
     arrivals_ns: Any
     result: Any
+    outcomes: Any
 
 
 def make_vectors(burst_packets: int) -> Vectors:
@@ -47,6 +51,7 @@ def make_vectors(burst_packets: int) -> Vectors:
         lengths=np.zeros(burst_packets, np.int64),
         arrivals_ns=np.zeros(burst_packets, np.int64),
         result=np.zeros(4, np.int64),
+        outcomes=np.zeros(burst_packets, np.uint8),
     )
     for i in range(burst_packets):
         vectors.messages[i, 2] = vectors.iovecs[i].ctypes.data
@@ -91,7 +96,7 @@ def send_burst(fd: Int, count: Int, frames: Any, vectors: Vectors) -> Int:
     """Send `frames[vectors.slots[i]][: vectors.lengths[i]]` for i < count, each once; returns how many went out.
 
     A frame the queueing discipline refuses (the meter: ENOBUFS) is dropped there and then, not tried again: the meter
-    polices. `vectors.result` = [transmitted, refused by the meter, refused otherwise].
+    polices. `vectors.result` = [transmitted, refused by the meter, refused otherwise], `vectors.outcomes` says which.
     """
     slot_bytes = frames.shape[1]
     base = frames.ctypes.data
@@ -101,6 +106,7 @@ def send_burst(fd: Int, count: Int, frames: Any, vectors: Vectors) -> Int:
         vectors.messages[i, 4] = np.uint64(0)
         vectors.messages[i, 5] = np.uint64(0)
         vectors.messages[i, 6] = np.uint64(0)
+        vectors.outcomes[i] = np.uint8(SENT)
     vectors.result[0] = 0
     vectors.result[1] = 0
     vectors.result[2] = 0
@@ -118,7 +124,9 @@ def send_burst(fd: Int, count: Int, frames: Any, vectors: Vectors) -> Int:
             # The kernel stopped at this frame; after a partial send its errno is lost, and only the meter refuses.
             if refused_by_meter:
                 vectors.result[1] += 1
+                vectors.outcomes[first] = np.uint8(METER)
             else:
                 vectors.result[2] += 1
+                vectors.outcomes[first] = np.uint8(FAILED)
             first += 1
     return vectors.result[0]

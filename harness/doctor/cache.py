@@ -25,6 +25,7 @@ def warm_cache() -> Path:
     commands = [
         [sys.executable, "-m", "harness.vei.warm", *folders],
         [sys.executable, "-m", "loadgen.warm"],
+        [sys.executable, "-m", "harness.latency_generator.warm"],
     ]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for command in commands]
     failed = []

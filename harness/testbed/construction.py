@@ -18,7 +18,8 @@ from harness.provision.tasks.qdisc import Netem, Qdiscs, Tbf
 from harness.provision.tasks.route import DefaultRoute
 from harness.provision.tasks.sysctl import SysctlMember, Sysctls
 from harness.testbed import topology as names
-from harness.testbed.backend import DELAY_LINE, Shape, resolve_backend, shape_of
+from harness.testbed.attachment import generator_nodes, inner_links, management_link, port_link
+from harness.testbed.backend import Shape, resolve_backend, shape_of
 from harness.testbed.conditions import MAX_RATE_BPS, Direction, LinkConditions
 from harness.testbed.topology import Topology
 
@@ -33,6 +34,9 @@ _SYSCTLS = {
 # br_netfilter, where loaded, sends bridged frames through the IP tables: slower, and lossy with connection tracking.
 _FABRIC_SYSCTLS = {f"net.bridge.bridge-nf-call-{table}": "0" for table in ("iptables", "ip6tables", "arptables")}
 
+# Or the kernel would answer on the uplink for addresses that are behind the latency generator.
+_GENERATOR_SYSCTLS = {"net.ipv4.conf.all.arp_ignore": "1"}
+
 
 def tasks_for(topology: Topology, facts: Facts) -> list[Task]:
     """All tasks that build the testbed, in order. MachineError when this host cannot do what the topology asks for."""
@@ -42,13 +46,13 @@ def tasks_for(topology: Topology, facts: Facts) -> list[Task]:
         raise MachineError(f"TCP congestion control {topology.congestion_control!r}: not available; there are {known}")
     return [
         *_host_parameters(topology),
-        *_namespaces(topology, facts),
+        *_namespaces(topology, facts, backend),
         _bridge(topology),
         *_links(topology, backend),
         *_forwarding(topology),
         *_management(topology, backend),
         *_meters(topology, backend),
-        *_kernel_stacks(topology),
+        *_kernel_stacks(topology, backend),
     ]
 
 
@@ -71,7 +75,7 @@ def receive_mask(receive_order: str, cpu_mask: int, node: str = names.FABRIC) ->
     return f"{cpu_mask & -cpu_mask if receive_order == 'link' or node == names.SOURCE else cpu_mask:x}"
 
 
-def _namespaces(topology: Topology, facts: Facts) -> list[Task]:
+def _namespaces(topology: Topology, facts: Facts, backend: str) -> list[Task]:
     created: list[Task] = [NetworkNamespace(node, topology.netns(node)) for node in names.NODES]
     parameters: list[Task] = []
     for node in names.NODES:
@@ -80,6 +84,8 @@ def _namespaces(topology: Topology, facts: Facts) -> list[Task]:
             values["net.ipv4.tcp_congestion_control"] = topology.congestion_control
         if node == names.FABRIC:
             values.update(_FABRIC_SYSCTLS)
+        if node in generator_nodes(topology, backend):
+            values.update(_GENERATOR_SYSCTLS)
         parameters.append(Sysctls(node, topology.netns(node), values, container=topology.netns(node)))
     loopbacks: list[Task] = [
         LinkSettings(node, topology.netns(node), "lo", container=topology.netns(node)) for node in names.NODES
@@ -93,27 +99,21 @@ def _bridge(topology: Topology) -> Task:
     return Bridge(names.FABRIC, end, container=fabric)
 
 
-def management_link(backend: str) -> str:
-    """Link of an instance that carries its management address."""
-    return names.MANAGEMENT_LINK if backend == DELAY_LINE else names.UPLINK
-
-
 def _links(topology: Topology, backend: str) -> list[Task]:
     fabric = topology.netns(names.FABRIC)
     mtu, gso = topology.mtu_bytes, topology.gso_max_size_bytes
     tasks: list[Task] = []
+    inner = inner_links(topology, backend)
     for node, mac in names.NODE_MACS.items():
         netns = topology.netns(node)
         port = LinkEnd(fabric, node, names.PORT_MACS[node], mtu, gso, master=names.BRIDGE)
-        separate = node in names.INSTANCES and backend == DELAY_LINE
-        uplink = LinkEnd(netns, names.UPLINK, names.UPLINK_MACS[node] if separate else mac, mtu, gso)
+        uplink = LinkEnd(netns, names.UPLINK, names.UPLINK_MACS[node] if node in inner else mac, mtu, gso)
         tasks.append(VethPair(node, port, uplink, container=netns))
-    if backend == DELAY_LINE:
-        for node in names.INSTANCES:
-            netns = topology.netns(node)
-            end = LinkEnd(netns, names.MANAGEMENT_LINK, names.MANAGEMENT_MACS[node], mtu, gso)
-            peer = LinkEnd(netns, names.MANAGEMENT_PEER, names.MANAGEMENT_PEER_MACS[node], mtu, gso)
-            tasks.append(VethPair(node, end, peer, container=netns))
+    for node, (link, peer_link) in inner.items():
+        netns = topology.netns(node)
+        end = LinkEnd(netns, link, names.NODE_MACS[node], mtu, gso)
+        peer = LinkEnd(netns, peer_link, names.PEER_MACS[node], mtu, gso)
+        tasks.append(VethPair(node, end, peer, container=netns))
     return tasks
 
 
@@ -195,15 +195,15 @@ def _meters(topology: Topology, backend: str) -> list[Task]:
     return [task for task in tasks if task.chain]
 
 
-def _kernel_stacks(topology: Topology) -> list[Task]:
+def _kernel_stacks(topology: Topology, backend: str) -> list[Task]:
     """Addresses for the kernel at both ends, its way through the VNF, and frames that a packet socket can pass on."""
     if not topology.kernel_stacks:
         return []
-    ends = {node: topology.netns(node) for node in names.STACK_ADDRESSES}
-    addresses = {node: f"{address}/{names.STACK_PREFIX_LENGTH}" for node, address in names.STACK_ADDRESSES.items()}
-    loadgen = ends[names.LOADGEN]
-    return [
-        *(OffloadsOff(node, netns, names.UPLINK, container=netns) for node, netns in ends.items()),
-        *(Addresses(node, netns, names.UPLINK, addresses[node], container=netns) for node, netns in ends.items()),
-        DefaultRoute(names.LOADGEN, loadgen, names.UPLINK, names.VNF_ADDRESSES[names.LOADGEN], container=loadgen),
-    ]
+    tasks: list[Task] = []
+    for node, address in names.STACK_ADDRESSES.items():
+        netns, link = topology.netns(node), port_link(topology, backend, node)
+        tasks.append(OffloadsOff(node, netns, link, container=netns))
+        tasks.append(Addresses(node, netns, link, f"{address}/{names.STACK_PREFIX_LENGTH}", container=netns))
+    loadgen, link = topology.netns(names.LOADGEN), port_link(topology, backend, names.LOADGEN)
+    gateway = names.VNF_ADDRESSES[names.LOADGEN]
+    return [*tasks, DefaultRoute(names.LOADGEN, loadgen, link, gateway, container=loadgen)]

@@ -20,8 +20,9 @@ from harness.provision.ownership import Ownership
 from harness.provision.task import Context, Task
 from harness.provision.tasks.process import Process, ProcessReady
 from harness.testbed import topology as names
+from harness.testbed.attachment import generator_nodes, management_link, port_link
 from harness.testbed.backend import resolve_backend
-from harness.testbed.construction import management_link, tasks_for
+from harness.testbed.construction import tasks_for
 from harness.testbed.fabric import Fabric
 from harness.testbed.topology import Topology
 
@@ -93,6 +94,15 @@ class Testbed:
     def management_link(self) -> str:
         """Link of an instance that carries its management address."""
         return management_link(self.backend)
+
+    @property
+    def generator_nodes(self) -> tuple[str, ...]:
+        """Nodes whose whole link crosses the latency generator; the others' are delayed elsewhere, or not at all."""
+        return generator_nodes(self.topology, self.backend)
+
+    def port_link(self, node: str) -> str:
+        """Link of a node that its dataplane ports, or its kernel's stack, are on."""
+        return port_link(self.topology, self.backend, node)
 
     @property
     def fabric(self) -> Fabric:

@@ -21,6 +21,10 @@ BRIDGE = "br0"
 UPLINK = "up0"
 MANAGEMENT_LINK = "mgmt0"
 MANAGEMENT_PEER = "mgmt0p"
+INNER_LINK = "inner0"
+INNER_PEER = "inner0p"
+"""Of a node whose whole link crosses the latency generator: its ports and addresses are on the first, the generator
+stands between the second and the uplink."""
 
 CONTROLLER_MAC = "02:00:00:00:02:01"
 VNF_INTERIOR_MAC = "02:00:00:00:01:00"
@@ -32,9 +36,19 @@ NODE_MACS = {
     SOURCE: "02:00:00:00:02:0b",
     DESTINATION: "02:00:00:00:02:0c",
 }
-# An instance's uplink has a MAC of its own when the management address sits behind the latency process.
-UPLINK_MACS = {SOURCE: "02:00:00:00:04:0b", DESTINATION: "02:00:00:00:04:0c"}
-MANAGEMENT_PEER_MACS = {SOURCE: "02:00:00:00:05:0b", DESTINATION: "02:00:00:00:05:0c"}
+# An uplink has a MAC of its own when the node's sits behind a latency process, and so has what is between them.
+UPLINK_MACS = {
+    LOADGEN: "02:00:00:00:04:01",
+    ECHOSERVER: "02:00:00:00:04:02",
+    SOURCE: "02:00:00:00:04:0b",
+    DESTINATION: "02:00:00:00:04:0c",
+}
+PEER_MACS = {
+    LOADGEN: "02:00:00:00:05:01",
+    ECHOSERVER: "02:00:00:00:05:02",
+    SOURCE: "02:00:00:00:05:0b",
+    DESTINATION: "02:00:00:00:05:0c",
+}
 PORT_MACS = {
     LOADGEN: "02:00:00:00:03:01",
     ECHOSERVER: "02:00:00:00:03:02",

@@ -9,23 +9,20 @@ from __future__ import annotations
 import json
 import logging
 import os
-import socket
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from io import FileIO
 from typing import Any
 
 import numpy as np
 
 from harness.dataplane.instance import MODE_ACTIVE, Instance, InstanceSettings
-from harness.dataplane.packet_socket import PortOptions, mac_bytes, packet_socket
 from harness.errors import HarnessError, UsageError
 from harness.migration.tls import Tls
-from harness.provision.kernel import NETNS_DIRECTORY, setns_network
-from harness.vei.config import PortConfig, VeiConfig, parse_config
+from harness.vei.config import VeiConfig, parse_config
 from harness.vei.control import ControlServer
 from harness.vei.image import load_image
+from harness.vei.ports import open_port
 from harness.vei.requests import Identity, RequestHandler
 from harness.vei.state import InstanceState
 
@@ -61,7 +58,7 @@ def run(config: VeiConfig, stdin: FileIO) -> None:
     if image.name != config.image:
         raise UsageError(f"{config.image_directory} is image {image.name}, {config.image} was asked for")
     state = InstanceState(image.tables)
-    sockets = [_open_port(port, config.receive_buffer_bytes) for port in config.ports]
+    sockets = [open_port(port, config.receive_buffer_bytes) for port in config.ports]
     instance = Instance(image, sockets, _settings(config))
     instance.start()
     # Nothing is there to be taken: this compiles the call, or loads it from the cache, before it is needed.
@@ -116,33 +113,6 @@ def _watch_stdin(stdin: FileIO, stopping: threading.Event) -> None:
             emit(event="error", message='unknown command on standard input; there is only {"command": "stop"}')
     if not stopping.is_set():
         os._exit(_ORPHANED)
-
-
-def _open_port(port: PortConfig, receive_buffer_bytes: int) -> socket.socket:
-    options = PortOptions(
-        interface=port.interface,
-        mac=None if port.mac is None else mac_bytes(port.mac),
-        arp_address=None if port.arp_address is None else socket.inet_aton(port.arp_address),
-        receive_buffer_bytes=receive_buffer_bytes,
-        vnet_header=port.vnet_header,
-    )
-    if port.netns is None:
-        return packet_socket(options)
-    netns = port.netns
-    with ThreadPoolExecutor(1) as executor:  # a thread made for it enters the namespace, this one stays in its own
-        return executor.submit(lambda: _enter_and_open(netns, options)).result()
-
-
-def _enter_and_open(netns: str, options: PortOptions) -> socket.socket:
-    try:
-        descriptor = os.open(NETNS_DIRECTORY / netns, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise UsageError(f"port {options.interface}: namespace {netns}: {error.strerror}") from error
-    try:
-        setns_network(descriptor)
-    finally:
-        os.close(descriptor)
-    return packet_socket(options)
 
 
 def _settings(config: VeiConfig) -> InstanceSettings:

@@ -14,7 +14,8 @@ from harness.provision.tasks.netns import NetworkNamespace
 from harness.provision.tasks.offloads import OffloadsOff
 from harness.provision.tasks.qdisc import Qdiscs
 from harness.provision.tasks.route import DefaultRoute
-from harness.testbed.construction import management_link, receive_mask, tasks_for
+from harness.testbed.attachment import management_link
+from harness.testbed.construction import receive_mask, tasks_for
 from harness.testbed.topology import Topology, UplinkSpec
 
 FACTS = Facts(

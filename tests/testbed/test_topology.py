@@ -15,7 +15,7 @@ def test_the_burst_is_twenty_milliseconds_of_the_rate() -> None:
 
 
 def test_every_address_is_unique_and_local() -> None:
-    groups = (names.NODE_MACS, names.UPLINK_MACS, names.MANAGEMENT_PEER_MACS, names.PORT_MACS)
+    groups = (names.NODE_MACS, names.UPLINK_MACS, names.PEER_MACS, names.PORT_MACS)
     macs = [mac for group in groups for mac in group.values()] + [names.CONTROLLER_MAC, *names.VNF_MACS]
     assert len(macs) == len(set(macs))
     assert all(re.fullmatch(r"02(:[0-9a-f]{2}){5}", mac) for mac in macs)

@@ -1,0 +1,1 @@
+"""The latency generator: a process that delays and impairs the frames of whole links, where the kernel has no netem."""
