@@ -24,7 +24,10 @@ from harness.profile.derived import (
     requests_per_s,
     snapshot_rate_bps,
 )
+from harness.profile.link_conditions import describe_conditions, given, planned_steps
 from harness.profile.model import Profile
+from harness.testbed.conditions import DIRECTIONS
+from harness.testbed.topology import LINKED_NODES
 from harness.units import format_rate, format_size, format_time
 
 # A full TCP segment: 1448 bytes of stream (timestamps on) in a frame of 1514.
@@ -47,6 +50,14 @@ class PlannedRun:
     repetition: int
     mode: str
     load_seed: int
+
+
+@dataclass(frozen=True)
+class PlannedImpairment:
+    """One change at s + `at_ns`, in words."""
+
+    at_ns: int
+    text: str
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,8 @@ class Plan:
     duration_ns: int
     memory_bytes: int
     disk_bytes: int
+    impairments: tuple[PlannedImpairment, ...] = ()
+    """Every change of the links and the machine during a run, in order."""
 
     def document(self) -> dict[str, Any]:
         """The plan as JSON data."""
@@ -124,6 +137,7 @@ def make_plan(profile: Profile) -> Plan:
         duration_ns=len(runs) * (profile.timing.warm_up_ns + profile.timing.window_ns + _RUN_OVERHEAD_NS),
         memory_bytes=_memory_bytes(profile, count),
         disk_bytes=len(runs) * _run_bytes(profile, count, server_packets),
+        impairments=tuple(PlannedImpairment(step.at_ns, step.text) for step in planned_steps(profile)),
     )
 
 
@@ -181,6 +195,12 @@ def _workload(profile: Profile) -> str:
     return f"{text}; {load.arrivals} arrivals"
 
 
+def _links(profile: Profile) -> list[tuple[str, str, str]]:
+    """(node, direction, conditions) of the links of which the profile says anything."""
+    ways = [(node, way, profile.links.of(node, way)) for node in LINKED_NODES for way in DIRECTIONS]
+    return [(node, way, describe_conditions(table)) for node, way, table in ways if given(table)]
+
+
 def _faults(profile: Profile) -> list[tuple[str, str]]:
     if not profile.fault:
         return []
@@ -223,6 +243,8 @@ def describe(plan: Plan, profile: Profile) -> list[tuple[str, str]]:
             f"{format_rate(uplink.rate_bps)}/s, burst {format_time(uplink.burst_ns)}, "
             f"{format_time(uplink.latency_ns)} per direction ({uplink.latency_backend})",
         ),
+        *(("link", f"{node} {way}: {text}") for node, way, text in _links(profile)),
+        *(("impairment", f"s+{format_time(step.at_ns)} {step.text}") for step in plan.impairments),
         *_faults(profile),
         (
             "snapshot",

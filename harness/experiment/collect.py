@@ -12,9 +12,10 @@ import numpy as np
 
 from harness.dataplane.status_page import read_status
 from harness.errors import RunFailed
-from harness.measure.hops import HopCounters, InstanceCounters, PortCounters
+from harness.measure.hops import Bound, HopCounters, InstanceCounters, PortCounters
 from harness.measure.invariants import CounterPair
 from harness.testbed import topology as names
+from harness.testbed.conditions import Direction
 from harness.testbed.counters import FabricCounters
 
 SOFTNET = Path("/proc/net/softnet_stat")
@@ -89,10 +90,13 @@ def hop_counters(
     loadgen: Mapping[str, Any],
     echoserver: Mapping[str, Any],
     ended: Collection[str] = (),
+    bounds: tuple[Bound, ...] = (),
+    duplicates_by_design: bool = False,
 ) -> HopCounters:
     """Counters of every hop between two readings; the load processes count from after their ARP exchange.
 
     ended: nodes of which a process has ended in between; what became of their packets then is asked of their uplink.
+    bounds, duplicates_by_design: what the links did on purpose.
     """
     instances = {
         node: _instance(node, before, after, node in ended) if node in after.instances else InstanceCounters()
@@ -116,7 +120,21 @@ def hop_counters(
         echoserver_kernel_dropped_packets=echoserver["kernel_dropped_packets"],
         echoserver_tx_failed_packets=echoserver["tx_failed_packets"],
         softnet_dropped_packets=after.softnet_dropped_packets - before.softnet_dropped_packets,
+        bounds=bounds,
+        duplicates_by_design=duplicates_by_design,
     )
+
+
+def refused_frames(before: Reading, after: Reading) -> dict[tuple[str, Direction], int]:
+    """Frames whose sender was told that the queueing discipline of its uplink did not take them."""
+    return {
+        (node, "up"): sum(
+            int(new["ports"][i]["tx_meter"] - old["ports"][i]["tx_meter"])
+            for old, new in [(before.instances[node], after.instances[node])]
+            for i in range(PORTS)
+        )
+        for node in after.instances
+    }
 
 
 def _instance(node: str, before: Reading, after: Reading, has_ended: bool) -> InstanceCounters:

@@ -91,6 +91,7 @@ class CommandRun(Run):
         self._sampler.start(self._started_ns)
         self._note(events, "client", self._started_ns)
         self._faults.start(self._record.window_start_ns, events)
+        self._start_impairments(events, None)
         migrate_ns = self._record.window_start_ns + timing.migrate_at_ns
         if not self._client_ended(migrate_ns) and self._migrates:
             self._migrate(events)
@@ -100,6 +101,7 @@ class CommandRun(Run):
                 raise HarnessError("client: could not be ended at its deadline")
         self._note(events, "client_end")
         self._record.faults = self._faults.close()
+        self._end_impairments()
         self._record.host.append(read_host(pids))
         if SERVER in self._processes:
             self._processes[SERVER].process.stop()

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from harness.experiment.collect import instance_pairs
 from harness.experiment.fault_summary import fault_doubts, fault_failures, fault_part
+from harness.experiment.impairment_summary import described_links, impairment_summaries, judged_run_delays
 from harness.experiment.run import RunRecord
 from harness.experiment.summary import gather_evidence, host_part, migration_part
 from harness.measure.host import load_between
@@ -43,7 +44,7 @@ def summarise_command(
             meter_burst_ns=profile.uplink.burst_ns,
             loadgen_kernel_dropped_packets=None,
             echoserver_kernel_dropped_packets=None,
-            run_delay_fractions={name: load.run_delay_fraction for name, load in host.processes.items()},
+            run_delay_fractions=judged_run_delays(profile, host),
             steal_fraction=host.steal_fraction,
             base_rtt_median_ns=None,
             base_rtt_expected_ns=None,
@@ -52,7 +53,7 @@ def summarise_command(
             invariants=invariants,
             has_generator=False,
             failures=[*failures, *fault_failures(record, None)],
-            doubts=[*doubts, *fault_doubts(record)],
+            doubts=[*doubts, *fault_doubts(record), *record.impairments.doubts],
         )
     )
     return RunSummary(
@@ -67,6 +68,8 @@ def summarise_command(
         migration=migration_part(record, None),
         calibration=CalibrationSummary(latency_backend=backend),
         host=host_part(host),
+        links=described_links(profile),
+        impairments=impairment_summaries(record.impairments, record.window_start_ns),
         command=record.command,
         faults=fault_part(record),
     )

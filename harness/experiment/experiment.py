@@ -134,7 +134,7 @@ class _Experiment:
             try:
                 self._testbed.provision()
                 self._standing = True
-                directory.write_json("testbed.json", {"latency_backend": self._testbed.backend, **self._counters()})
+                directory.write_json("testbed.json", self._testbed_document())
                 for run in self._plan.runs:
                     self._one(directory, run)
                 reason = ""
@@ -168,6 +168,13 @@ class _Experiment:
         directory.write_json(MANIFEST, manifest)
         return directory
 
+    def _testbed_document(self) -> dict[str, Any]:
+        """What was built: the links as they are at the start of each run, and what was counted so far."""
+        testbed = self._testbed
+        links = {f"{node} {way}": asdict(each) for (node, way), each in testbed.topology.conditions.items()}
+        backend = {"latency_backend": testbed.backend, "latency_backend_reason": testbed.backend_reason}
+        return {**backend, "conditions": links, **self._counters()}
+
     def _counters(self) -> dict[str, Any]:
         counters = self._testbed.fabric.counters()
         return {"links": [asdict(link) for link in counters.links], "qdiscs": [asdict(q) for q in counters.qdiscs]}
@@ -183,6 +190,8 @@ class _Experiment:
             with LiveView(title, self._console) as view:
                 kind = CommandRun if self._profile.load.workload == "command" else Run
                 record = kind(self._profile, self._testbed, run, folder, view.update, self._template).carry_out()
+            # The next run starts from what the profile says, whatever this one has changed and put back.
+            self._standing = not self._plan.impairments
             with closing(record):
                 summary = self._summarise(folder, record)
         except HarnessError as error:

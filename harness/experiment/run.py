@@ -18,6 +18,7 @@ from harness.errors import HarnessError
 from harness.experiment.attempts import Attempts
 from harness.experiment.collect import Reading, take_reading
 from harness.experiment.faults import RunFaults
+from harness.experiment.impairments import ImpairmentRecord, Impairments, contention_specs, is_contention
 from harness.experiment.migration import CONTROL, Controls, encrypts, make_run_parties, migration_settings
 from harness.experiment.processes import (
     LATENCY,
@@ -37,6 +38,7 @@ from harness.migration.phases import PhaseEvent
 from harness.migration.tls import CONTROLLER, Tls
 from harness.plan import PlannedRun
 from harness.profile.derived import load_duration_ns, mean_frame_bytes
+from harness.profile.link_conditions import planned_steps
 from harness.profile.model import Profile
 from harness.provision.connections.template import Template
 from harness.record.events import EventLog
@@ -75,6 +77,7 @@ class RunRecord:
     doubts: list[str] = field(default_factory=list)
     state_records: int | None = None
     table_seed: int = field(default=0, repr=False)
+    impairments: ImpairmentRecord = field(default_factory=ImpairmentRecord)
     command: CommandSummary | None = None
     """What the client came to, where the workload is a command; there are no packets of a load then."""
     faults: tuple[Happened, ...] = ()
@@ -145,6 +148,7 @@ class Run:
         self._faults = RunFaults(profile.faults, testbed, self._processes, folder)
         self._controls: Controls | None = None
         self._sampler: Sampler | None = None
+        self._impairments: Impairments | None = None
 
     def carry_out(self) -> RunRecord:
         """From boot to the last counter."""
@@ -160,6 +164,7 @@ class Run:
                 self._record.close()
                 raise
             finally:
+                self._end_impairments()
                 self._record.faults = self._faults.close()
                 if self._sampler is not None:
                     self._record.series = self._sampler.stop()
@@ -180,7 +185,7 @@ class Run:
         instances = self._testbed.launch(
             instance_specs(self._profile, self._testbed, folder, log, self._secrets, self._instances)
         )
-        load = self._testbed.launch(self._load_specs(folder, log))
+        load = self._testbed.launch(self._load_specs(folder, log) + contention_specs(self._profile, log))
         self._ready(instances)
         ports = {node: int(self._processes[node].ready["control_port"]) for node in self._instances}
         self._controls = Controls.open(self._testbed, ports, self._secrets.key, self._tls)
@@ -225,6 +230,7 @@ class Run:
         self._sampler.start(start_ns)
         self._note(events, "warm_up", start_ns)
         self._faults.start(window_ns, events)
+        self._start_impairments(events, start_ns + load_duration_ns(self._profile))
         self._wait_until(window_ns)
         self._note(events, "window", window_ns)
         if self._migrates:
@@ -233,6 +239,7 @@ class Run:
         self._wait_until(start_ns + load_duration_ns(self._profile))
         self._note(events, "load_end")
         self._record.faults = self._faults.close()
+        self._end_impairments()
         self._await_done(names.LOADGEN)
         time.sleep(SETTLE_S)
         self._record.host.append(read_host(pids))
@@ -245,7 +252,7 @@ class Run:
 
     def _note_pids(self) -> dict[str, int]:
         """Process ids by title, to be watched; they change with a reboot."""
-        self._pids = {title: started.process.pid for title, started in self._processes.items()}
+        self._pids = {title: item.process.pid for title, item in self._processes.items() if not is_contention(title)}
         return self._pids
 
     def _await_done(self, title: str) -> None:
@@ -253,6 +260,17 @@ class Run:
         if title in self._faults.killed:
             return
         self._processes[title].process.wait_event("done", DONE_TIMEOUT_S)
+
+    def _start_impairments(self, events: EventLog, load_end_ns: int | None) -> None:
+        steps = planned_steps(self._profile)
+        if steps:
+            changes = self._testbed.link_changes()
+            self._impairments = Impairments(steps, changes, self._processes, events)
+            self._impairments.start(self._record.window_start_ns, load_end_ns)
+
+    def _end_impairments(self) -> None:
+        if self._impairments is not None:
+            self._record.impairments = self._impairments.end()
 
     def _watched(self, pids: dict[str, int]) -> Watched:
         return Watched(

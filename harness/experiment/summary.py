@@ -12,6 +12,15 @@ import numpy as np
 from harness.dataplane import engine_state as es
 from harness.experiment.collect import counter_pairs, hop_counters, read_report
 from harness.experiment.fault_summary import fault_doubts, fault_failures, fault_part
+from harness.experiment.impairment_summary import (
+    contends,
+    described_links,
+    expected_base_rtt,
+    impairment_summaries,
+    judged_run_delays,
+    link_evidence,
+)
+from harness.experiment.link_bounds import link_bounds
 from harness.experiment.migration import CONTROL, migration_summary, statelet_counters
 from harness.experiment.processes import trace_path
 from harness.experiment.run import RunRecord
@@ -43,9 +52,6 @@ from harness.record.summary import (
 )
 from harness.testbed import topology as names
 
-LINK_CROSSINGS = 4
-"""Times a round trip crosses an instance's uplink: in and out, there and back."""
-
 
 def summarise(
     profile: Profile, plan: Plan, record: RunRecord, folder: Folder, run_id: str, backend: str
@@ -59,7 +65,10 @@ def summarise(
     assert record.after is not None
     timing = profile.timing
     window = Window(record.window_start_ns, record.window_start_ns + timing.window_ns)
-    hops = hop_counters(record.before, record.after, loadgen, echoserver, record.ended)
+    links = link_evidence(profile, record.before, record.after, record.impairments)
+    bounds = link_bounds(links, packets, timing.late_ns, loadgen, echoserver)
+    copies = links.any_has("duplication")
+    hops = hop_counters(record.before, record.after, loadgen, echoserver, record.ended, bounds, copies)
     ledger = attribute(packets, hops, late_ns=timing.late_ns)
     measured = traffic_metrics(packets, window, late_ns=timing.late_ns, interval_ns=timing.interval_ns)
     total = traffic_metrics(packets, late_ns=timing.late_ns, interval_ns=timing.interval_ns)
@@ -75,15 +84,17 @@ def summarise(
             meter_burst_ns=profile.uplink.burst_ns,
             loadgen_kernel_dropped_packets=loadgen["kernel_dropped_packets"],
             echoserver_kernel_dropped_packets=echoserver["kernel_dropped_packets"],
-            run_delay_fractions={name: load.run_delay_fraction for name, load in host.processes.items()},
+            run_delay_fractions=judged_run_delays(profile, host),
             steal_fraction=host.steal_fraction,
             base_rtt_median_ns=calibration.base_rtt_median_ns,
             base_rtt_expected_ns=calibration.base_rtt_expected_ns,
             migration_outcome="none" if outcome is None else outcome.outcome,
             migration_reason="" if outcome is None else outcome.reason,
             invariants=invariants,
+            base_rtt_tolerance_ns=expected_base_rtt(profile, backend)[1],
+            contends_on_purpose=contends(profile),
             failures=fault_failures(record, ledger),
-            doubts=fault_doubts(record),
+            doubts=(*fault_doubts(record), *record.impairments.doubts),
         )
     )
     summary = RunSummary(
@@ -107,6 +118,8 @@ def summarise(
         generator=_generator(loadgen, echoserver),
         calibration=calibration,
         host=host_part(host),
+        links=described_links(profile),
+        impairments=impairment_summaries(record.impairments, record.window_start_ns),
         capture=loadgen.get("capture"),
         faults=fault_part(record),
     )
@@ -181,14 +194,12 @@ def gather_evidence(profile: Profile, record: RunRecord, folder: Folder) -> Evid
 
 def _calibration(profile: Profile, packets: PacketRecords, window_start_ns: int, backend: str) -> CalibrationSummary:
     """Median RTT of the warm-up, when nothing but the load is there, against what the links should add up to."""
-    expected_ns = LINK_CROSSINGS * profile.uplink.latency_ns if backend != "none" else 0
+    expected_ns = expected_base_rtt(profile, backend)[0]
     chosen = (packets.intended_ns < window_start_ns) & (packets.received_ns > 0)
     if not chosen.any():
-        return CalibrationSummary(base_rtt_expected_ns=expected_ns or None, latency_backend=backend)
+        return CalibrationSummary(base_rtt_expected_ns=expected_ns, latency_backend=backend)
     median_ns = int(np.median(packets.received_ns[chosen] - packets.intended_ns[chosen]))
-    return CalibrationSummary(
-        base_rtt_median_ns=median_ns, base_rtt_expected_ns=expected_ns or None, latency_backend=backend
-    )
+    return CalibrationSummary(base_rtt_median_ns=median_ns, base_rtt_expected_ns=expected_ns, latency_backend=backend)
 
 
 def migration_part(record: RunRecord, downtime_ns: int | None) -> MigrationSummary:

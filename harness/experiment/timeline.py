@@ -48,7 +48,7 @@ class Carried:
     def describe(self) -> str:
         """One line for the journal, with how late it began."""
         what = self.text if self.error is None else f"failed: {self.error}"
-        return f"{self.entry.name}: {what} (planned {self.late_ns / 1e6:.1f} ms earlier)"
+        return f"{self.entry.name}: {what} (begun {self.late_ns / 1e6:.1f} ms after its time)"
 
 
 @dataclass

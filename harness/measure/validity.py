@@ -41,6 +41,9 @@ class RunConditions:
     """What was measured; None: not measured, which is a reason for INVALID (doubt never makes a run VALID).
 
     run_delay_fractions: by process. base_rtt_*: None for both when the testbed adds no latency to calibrate.
+    base_rtt_tolerance_ns: what the links on purpose add to the error of the base RTT. contends_on_purpose: whether
+    other processes were to compete for the CPUs; a generator that could not send on time still leaves nothing to
+    measure.
     has_generator: whether there was a load to generate; without one nothing of the generator is judged. failures and
     doubts: of the workload itself, in words.
     """
@@ -58,6 +61,8 @@ class RunConditions:
     migration_outcome: MigrationOutcome
     migration_reason: str
     invariants: Sequence[Invariant]
+    base_rtt_tolerance_ns: int = 0
+    contends_on_purpose: bool = False
     has_generator: bool = True
     failures: Sequence[str] = ()
     doubts: Sequence[str] = ()
@@ -100,7 +105,7 @@ def _doubts(conditions: RunConditions, limits: ValidityLimits) -> list[str]:
     dropped = limits.kernel_dropped_packets
     found: list[str | None] = list(conditions.doubts)
     if conditions.has_generator:
-        found += [
+        of_generator = [
             over("generator left packets unsent", conditions.unsent_packets, limits.unsent_packets, " packets"),
             over("generator late, p99", conditions.send_lateness_p99_ns, limits.send_lateness_p99_ns, " ms", 1e6),
             over(
@@ -113,6 +118,8 @@ def _doubts(conditions: RunConditions, limits: ValidityLimits) -> list[str]:
             over("kernel drops at loadgen", conditions.loadgen_kernel_dropped_packets, dropped, " packets"),
             over("kernel drops at echoserver", conditions.echoserver_kernel_dropped_packets, dropped, " packets"),
         ]
+        remark = " (under the CPU contention that was asked for)" if conditions.contends_on_purpose else ""
+        found += [None if reason is None else reason + remark for reason in of_generator]
     found.append(
         over("CPU time stolen by the hypervisor", conditions.steal_fraction, limits.steal_fraction, " %", 0.01)
     )
@@ -121,6 +128,7 @@ def _doubts(conditions: RunConditions, limits: ValidityLimits) -> list[str]:
     expected, median = conditions.base_rtt_expected_ns, conditions.base_rtt_median_ns
     if expected is not None:
         error = None if median is None else abs(median - expected)
-        found.append(over("base RTT off its calibration", error, limits.base_rtt_error_ns, " ms", 1e6))
+        limit_ns = limits.base_rtt_error_ns + conditions.base_rtt_tolerance_ns
+        found.append(over("base RTT off its calibration", error, limit_ns, " ms", 1e6))
     found += [f"{i.name}: unknown ({i.detail})" for i in conditions.invariants if i.verdict == "unknown"]
     return [reason for reason in found if reason is not None]

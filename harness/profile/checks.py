@@ -16,6 +16,9 @@ from harness.profile.derived import (
     snapshot_rate_bps,
 )
 from harness.profile.faults import fault_problems
+from harness.profile.link_checks import link_problems
+from harness.profile.link_conditions import base_rtt_ns
+from harness.profile.links import Links
 from harness.profile.model import MODES, Profile
 from harness.profile.quantities import MAX_FRAME_BYTES
 from harness.units import format_rate, format_size, format_time
@@ -42,6 +45,10 @@ def suggestion(name: str, known: tuple[str, ...]) -> str:
 def problems(profile: Profile, images: tuple[str, ...]) -> Iterator[Problem]:
     """Every broken relation of a profile whose values are each valid; `images` are the known image names."""
     yield from unknown_names(profile.vnf.image, profile.migration.modes, images)
+    of_links = link_problems(profile)
+    yield from (Problem(*found) for found in of_links)
+    if of_links:  # the rest is checked without them
+        profile = profile.model_copy(update={"links": Links(), "impairment": ()})
     yield from _load(profile)
     yield from _timing(profile)
     yield from _uplink(profile)
@@ -123,12 +130,12 @@ def _timing(profile: Profile) -> Iterator[Problem]:
         )
     if timing.window_ns // timing.interval_ns > 100_000:
         yield Problem("timing.interval", f"{format_time(timing.interval_ns)} makes more than 100000 intervals")
-    base_rtt_ns = 4 * profile.uplink.latency_ns if profile.uplink.latency_backend != "none" else 0
-    if timing.late_ns <= base_rtt_ns:
+    base_ns = base_rtt_ns(profile)
+    if timing.late_ns <= base_ns:
         yield Problem(
             "timing.late",
-            f"{format_time(timing.late_ns)} is not above the base RTT of {format_time(base_rtt_ns)} "
-            "(4 x uplink.latency): every packet would be late",
+            f"{format_time(timing.late_ns)} is not above the base RTT of {format_time(base_ns)} "
+            "(4 x uplink.latency, or what [links] says): every packet would be late",
         )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from harness.profile.link_conditions import start_conditions
 from harness.profile.model import Profile
 from harness.profile.workloads import IMIX
+from harness.testbed.topology import DESTINATION, SOURCE
 
 NS_PER_S = 1_000_000_000
 AUTO_SNAPSHOT_SHARE = (9, 10)
@@ -64,6 +66,10 @@ def snapshot_rate_bps(profile: Profile) -> int | None:
         return None
     if rate == "auto":
         # What the load leaves while it is on: the meter would drop whatever came beside that.
-        left = profile.uplink.rate_bps - peak_rate_bps(profile) - (offered_bps(profile) - profile.load.rate_bps)
+        conditions = start_conditions(profile)
+        leaving_bps = conditions[SOURCE, "up"].rate_bps or profile.uplink.rate_bps
+        left = leaving_bps - peak_rate_bps(profile) - (offered_bps(profile) - profile.load.rate_bps)
+        # The destination's link carries nothing else as yet.
+        left = min(left, conditions[DESTINATION, "down"].rate_bps or left)
         return left * AUTO_SNAPSHOT_SHARE[0] // AUTO_SNAPSHOT_SHARE[1]
     return rate

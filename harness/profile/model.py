@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from harness.faults.schedule import Fault, generate
 from harness.migration.modes import MODES as RESYNCHRONISATION_MODES
 from harness.profile.faults import FaultTable
+from harness.profile.links import Impairment, Links
 from harness.profile.quantities import PositiveTime, Rate, Size, SnapshotRate, Time
 from harness.profile.table import Table
 from harness.profile.workloads import Load
@@ -113,8 +114,11 @@ class Uplink(Table):
         description="Bytes that may wait for tokens. The published meter drops instead of queueing: keep it short.",
     )
     latency_ns: Time = Field(default=parse_time("2.5ms"), alias="latency", description="One-way delay per direction.")
-    latency_backend: Literal["auto", "netem", "delay_line", "none"] = Field(
-        default="auto", description="What delays: netem, the delay line of the receiving port, or nothing."
+    latency_backend: Literal["auto", "netem", "latency_generator", "delay_line", "none"] = Field(
+        default="auto",
+        description="What delays and impairs: netem, the latency generator in user space, the delay line of the "
+        "receiving port (the same constant latency for all instance links, and nothing else), or nothing; 'auto' takes "
+        "the first of netem, delay line and latency generator that this machine has and that does what is asked.",
     )
 
 
@@ -228,6 +232,10 @@ class Profile(Table):
     load: Load = Field(default_factory=Load)
     timing: Timing = Field(default_factory=Timing)
     uplink: Uplink = Field(default_factory=Uplink)
+    links: Links = Field(default_factory=Links)
+    impairment: Annotated[tuple[Impairment, ...], BeforeValidator(_as_tuple)] = Field(
+        default=(), max_length=100, description="What changes while a run goes on; each is one [[impairment]]."
+    )
     migration: Migration = Field(default_factory=Migration)
     dataplane: Dataplane = Field(default_factory=Dataplane)
     record: Record = Field(default_factory=Record)
@@ -260,5 +268,22 @@ class Profile(Table):
         return self.with_faults([*self.faults, *drawn])
 
     def document(self) -> dict[str, Any]:
-        """The effective profile as TOML data, every default filled in; parses back to an equal profile."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        """The effective profile as TOML data, every default filled in; parses back to an equal profile.
+
+        Links of which nothing is said stay unsaid: their conditions follow from [uplink].
+        """
+        document = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        for name in ("links", "impairment"):
+            if (said := _without_nothing(document.pop(name))) is not None:
+                document[name] = said
+        return document
+
+
+def _without_nothing(value: Any) -> Any:
+    """The value without what is None or an empty table or list; None if nothing is left."""
+    if isinstance(value, dict):
+        said = {key: kept for key, item in value.items() if (kept := _without_nothing(item)) is not None}
+        return said or None
+    if isinstance(value, list):
+        return [kept for item in value if (kept := _without_nothing(item)) is not None] or None
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Literal
 
@@ -25,6 +26,8 @@ PAYLOAD_HEADER_BYTES = 32
 MIN_FRAME_BYTES = HEADER_BYTES + PAYLOAD_HEADER_BYTES
 MAX_FRAME_BYTES = 1514
 MAX_RATE_BPS = 1_000_000_000_000
+
+_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,12})?) ?%", re.ASCII)
 
 Parse = Callable[[object], int]
 Format = Callable[[int], str]
@@ -92,3 +95,19 @@ SnapshotRate = Annotated[
     int | Literal["auto", "unlimited"], BeforeValidator(_snapshot_rate), PlainSerializer(_show_snapshot_rate)
 ]
 """Bit/s of the snapshot stream, or how to choose them."""
+
+
+def _probability(value: object) -> float:
+    if isinstance(value, str) and (match := _PERCENT.fullmatch(value)):
+        number = float(match[1]) / 100
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value)
+    else:
+        raise ValueError(f'{value!r:.60} is no probability: a number from 0 to 1, or a share such as "0.1%"')
+    if not 0.0 <= number <= 1.0:  # false for NaN, too
+        raise ValueError(f'{value!r:.60} is out of range: a probability is a number from 0 to 1, or "0%" to "100%"')
+    return number
+
+
+Probability = Annotated[float, BeforeValidator(_probability)]
+"""From 0 to 1; text with a percent sign is a hundredth of it."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from harness.profile.link_conditions import LinkWay, flapping, given, later_conditions, start_conditions
 from harness.profile.model import Profile
+from harness.testbed.conditions import LinkConditions
 from harness.testbed.topology import Topology, UplinkSpec
 
 
@@ -19,4 +21,13 @@ def make_topology(profile: Profile, run_id: str) -> Topology:
         ),
         latency_backend=uplink.latency_backend,
         kernel_stacks=profile.load.workload == "command",
+        links=_said(profile),
+        later=later_conditions(profile),
+        flapping=flapping(profile),
     )
+
+
+def _said(profile: Profile) -> dict[LinkWay, LinkConditions]:
+    """Conditions of the links of which [links] says anything."""
+    conditions = start_conditions(profile)
+    return {(node, way): conditions[node, way] for node, way in conditions if given(profile.links.of(node, way))}

@@ -255,8 +255,20 @@ class CalibrationSummary(_Part):
     latency_backend: str | None = None
 
 
+class ImpairmentSummary(_Part):
+    """One change of the links or the machine on purpose. `at_ns` is planned, from s; `late_ns` how much later it began;
+    `error`: why it did not come about.
+    """
+
+    at_ns: int
+    text: str
+    late_ns: int
+    duration_ns: Count
+    error: str | None = None
+
+
 class RunSummary(_Part):
-    """summary.json of one run."""
+    """summary.json of one run. links: conditions of links that differ from [uplink], by "<node> <direction>"."""
 
     schema_version: Literal[1] = 1
     run_id: str
@@ -274,6 +286,8 @@ class RunSummary(_Part):
     generator: GeneratorSummary = GeneratorSummary()
     calibration: CalibrationSummary = CalibrationSummary()
     host: HostSummary | None = None
+    links: dict[str, str] = Field(default_factory=dict)
+    impairments: tuple[ImpairmentSummary, ...] = ()
     capture: CaptureSummary | None = None
     command: CommandSummary | None = None
     faults: tuple[FaultSummary, ...] = ()

@@ -138,6 +138,7 @@ def shape_of(topology: Topology, backend: str, node: str, way: Direction) -> Sha
     ever = topology.ever[node, way]
     return Shape(
         delays=backend == NETEM and any(item.delays_or_impairs for item in ever),
-        meters=any(item.rate_bps is not None for item in ever),
+        # Behind a queueing discipline a sender is not told of a link that is down: it goes on, and the link loses.
+        meters=node in topology.flapping or any(item.rate_bps is not None for item in ever),
         names_distribution=any(item.ipdv_distribution != "uniform" for item in ever),
     )

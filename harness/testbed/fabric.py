@@ -20,6 +20,7 @@ from harness.testbed.drain import drain_frame
 from harness.testbed.topology import Topology
 
 _DRAIN_RETRY_S = 50e-6
+_DRAIN_REFUSED = {errno.ENOBUFS: "the meter dropped it", errno.ENETDOWN: "the link was down"}
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,8 @@ class Fabric:
     def inject_drain(self, port_index: int, sequence: int, token: bytes, deadline_ns: int = 200_000_000) -> int:
         """Send a drain frame out of the port towards the source, behind all its queue holds; returns when (ns).
 
-        A full queue drops the frame; the kernel says so and it is sent again until `deadline_ns` from now has passed,
-        which raises DeadlineExceeded: the frame then never left.
+        A full queue drops the frame, and a link that is down takes none; the kernel says so and it is sent again until
+        `deadline_ns` from now has passed, which raises DeadlineExceeded: the frame then never left.
         """
         frame = drain_frame(port_index, sequence, token)
         last_ns = time.monotonic_ns() + deadline_ns
@@ -158,11 +159,11 @@ class Fabric:
             try:
                 self._drain.send(frame)
             except OSError as error:
-                if error.errno != errno.ENOBUFS:
+                if error.errno not in _DRAIN_REFUSED:
                     raise
                 if time.monotonic_ns() > last_ns:
-                    limit = f"{deadline_ns / 1e6:g} ms"
-                    raise DeadlineExceeded(f"drain frame {port_index}: the meter dropped it for {limit}") from error
+                    limit, why = f"{deadline_ns / 1e6:g} ms", _DRAIN_REFUSED[error.errno]
+                    raise DeadlineExceeded(f"drain frame {port_index}: {why} for {limit}") from error
                 time.sleep(_DRAIN_RETRY_S)
             else:
                 return time.monotonic_ns()
@@ -174,8 +175,7 @@ class Fabric:
         qdiscs = []
         for node, reader in self._readers.items():
             links += decode_links(node, reader.dump_raw(messages.link_statistics_dump()), self._names[node])
-            if node == names.FABRIC or node in names.INSTANCES:
-                qdiscs += decode_qdiscs(node, reader.dump_raw(messages.qdiscs_dump()), self._names[node])
+            qdiscs += decode_qdiscs(node, reader.dump_raw(messages.qdiscs_dump()), self._names[node])
         return FabricCounters(started_ns, time.monotonic_ns(), tuple(links), tuple(qdiscs))
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ from harness.provision.tasks.process import Process, ProcessReady
 from harness.testbed import topology as names
 from harness.testbed.attachment import generator_nodes, management_link, port_link
 from harness.testbed.backend import resolve_backend
+from harness.testbed.changes import LinkChanges, SetGenerated
 from harness.testbed.construction import tasks_for
 from harness.testbed.fabric import Fabric
 from harness.testbed.topology import Topology
@@ -87,6 +88,7 @@ class Testbed:
         self._callback = callback
         self._state_directory = state_directory
         self._ownership: Ownership | None = None
+        self._context: Context | None = None
         self._engine: Engine | None = None
         self._fabric: Fabric | None = None
 
@@ -94,6 +96,14 @@ class Testbed:
     def management_link(self) -> str:
         """Link of an instance that carries its management address."""
         return management_link(self.backend)
+
+    def link_changes(self, set_generated: SetGenerated | None = None) -> LinkChanges:
+        """What changes links while a run goes on; HarnessError before `provision`. `set_generated`: where there is a
+        latency generator.
+        """
+        if self._context is None:
+            raise HarnessError(f"testbed {self.topology.run_id}: not provisioned yet")
+        return LinkChanges(self.topology, self.backend, self._context, set_generated)
 
     @property
     def generator_nodes(self) -> tuple[str, ...]:
@@ -133,7 +143,8 @@ class Testbed:
         self.facts.require_testbed()
         if self._engine is None:
             self._ownership = Ownership.acquire(self.topology.run_id, self._state_directory)
-            self._engine = Engine(Context(self.connection, self._ownership), self._callback)
+            self._context = Context(self.connection, self._ownership)
+            self._engine = Engine(self._context, self._callback)
         try:
             self._close_fabric()
             recap = self._engine.run(play, tasks)

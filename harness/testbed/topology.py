@@ -106,7 +106,8 @@ class Topology:
     (net.core.rps_default_mask, Linux 6.3; before it, every link behaves as "cpu").
     `links` has the conditions of single directions of links, by (node, direction); the other links of the instances are
     as `uplink` says, those of load generator and echoserver neither metered nor delayed. `later`: what they will be
-    changed to while a run goes on, so that what carries a change out is there from the start.
+    changed to while a run goes on, so that what carries a change out is there from the start. `flapping`: nodes whose
+    link will go down.
     `kernel_stacks`: programs at both ends talk through the VNF by the kernel's stack (STACK_ADDRESSES).
     """
 
@@ -120,6 +121,7 @@ class Topology:
     kernel_stacks: bool = False
     links: Mapping[tuple[str, Direction], LinkConditions] = field(default_factory=dict, hash=False)
     later: tuple[LaterConditions, ...] = ()
+    flapping: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         check_run_id(self.run_id)

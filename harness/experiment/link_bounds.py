@@ -1,0 +1,121 @@
+"""What links have lost on purpose, and how much of what vanished on the way that explains. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from harness.measure.hops import TO_ECHOSERVER, TO_EXTERIOR, TO_INTERIOR, TO_LOADGEN, Bound
+from harness.measure.packets import PacketRecords
+from harness.testbed import topology as names
+from harness.testbed.changes import Outage
+from harness.testbed.conditions import Direction, LinkConditions
+from harness.testbed.counters import FabricCounters
+
+LinkWay = tuple[str, Direction]
+
+_TOWARDS, _FROM = (TO_INTERIOR, TO_EXTERIOR), (TO_ECHOSERVER, TO_LOADGEN)
+WIRES: Mapping[LinkWay, tuple[str, ...]] = {
+    **{(node, "down"): _TOWARDS for node in names.INSTANCES},
+    **{(node, "up"): _FROM for node in names.INSTANCES},
+    (names.LOADGEN, "up"): (TO_INTERIOR,),
+    (names.LOADGEN, "down"): (TO_LOADGEN,),
+    (names.ECHOSERVER, "up"): (TO_EXTERIOR,),
+    (names.ECHOSERVER, "down"): (TO_ECHOSERVER,),
+}
+"""Hops of test packets that cross a direction of a link."""
+AFTER_NS = 5_000_000
+"""A packet sent so long after a link has come back does not owe its loss to it."""
+_REJECTED = ("bad_checksum_packets", "malformed_packets", "misdirected_packets", "foreign_packets")
+
+
+@dataclass(frozen=True)
+class LinkEvidence:
+    """What the links were in a run, and what was counted of them."""
+
+    ever: Mapping[LinkWay, tuple[LinkConditions, ...]]
+    before: FabricCounters
+    after: FabricCounters
+    outages: Sequence[Outage] = ()
+    generated_losses: Mapping[LinkWay, int] = field(default_factory=dict)
+    """Frames the latency generator has lost on purpose."""
+    refused: Mapping[LinkWay, int] = field(default_factory=dict)
+    """Frames of which a sender was told that the queueing discipline did not take them: they are counted there."""
+
+    def any_has(self, impairment: str) -> bool:
+        """Whether any link ever has that impairment (an attribute of LinkConditions)."""
+        return any(getattr(item, impairment) for ever in self.ever.values() for item in ever)
+
+
+def link_bounds(
+    evidence: LinkEvidence,
+    packets: PacketRecords,
+    late_ns: int,
+    loadgen: Mapping[str, Any],
+    echoserver: Mapping[str, Any],
+) -> tuple[Bound, ...]:
+    """The bounds of all links, the surest first: outages, which are known to the packet, before what is only counted.
+
+    loadgen, echoserver: what the two have counted; frames they rejected were damaged on the way where links corrupt.
+    """
+    found = [_outage(evidence, outage, packets, late_ns) for outage in evidence.outages]
+    for link_way, wires in WIRES.items():
+        found.append(Bound("impairment", wires, _impaired(evidence, link_way)))
+    if evidence.any_has("corruption"):
+        for wire, report in ((TO_ECHOSERVER, echoserver), (TO_LOADGEN, loadgen)):
+            found.append(Bound("impairment", (wire,), sum(int(report.get(name, 0)) for name in _REJECTED)))
+    for link_way, wires in WIRES.items():
+        if link_way in ((names.SOURCE, "down"), (names.DESTINATION, "down")):
+            continue  # the hops know of these meters
+        dropped = _grown(evidence, link_way, "tbf") - evidence.refused.get(link_way, 0)
+        found.append(Bound("meter", wires, max(0, dropped)))
+    return tuple(bound for bound in found if bound.packets)
+
+
+def _outage(evidence: LinkEvidence, outage: Outage, packets: PacketRecords, late_ns: int) -> Bound:
+    """At most the packets that were lost and under way meanwhile; each twice where links make copies."""
+    from_ns, until_ns = outage.from_ns - late_ns, outage.until_ns + AFTER_NS
+
+    def lost(sent_ns: np.ndarray, received_ns: np.ndarray) -> int:
+        under_way = (sent_ns >= from_ns) & (sent_ns <= until_ns) & (sent_ns > 0)
+        return int(np.count_nonzero(under_way & (received_ns == 0)))
+
+    number = lost(packets.sent_ns, packets.received_ns) + lost(packets.server_sent_ns, packets.server_received_ns)
+    wires = tuple(dict.fromkeys(wire for way in ("down", "up") for wire in _wires(outage.node, way)))
+    return Bound("link_down", wires, number * (2 if evidence.any_has("duplication") else 1))
+
+
+def _wires(node: str, way: str) -> Iterator[str]:
+    for (owner, direction), wires in WIRES.items():
+        if owner == node and direction == way:
+            yield from wires
+
+
+def _impaired(evidence: LinkEvidence, link_way: LinkWay) -> int:
+    """Frames that the link has lost on purpose, and at most so many that it has damaged: nobody counts those, and one
+    whose address is hit reaches nobody who could."""
+    lost = max(0, _grown(evidence, link_way, "netem") - _grown(evidence, link_way, "tbf"))
+    corruption = max(item.corruption for item in evidence.ever[link_way])
+    damaged = 0
+    if corruption:
+        frames = _grown(evidence, link_way, "netem", "sent_packets")
+        damaged = math.ceil(frames * corruption + 6 * math.sqrt(frames * corruption * (1 - corruption)))
+    # netem counts what its meter drops as its own, too; without a netem only the latency generator loses on purpose.
+    return lost + damaged + evidence.generated_losses.get(link_way, 0)
+
+
+def _grown(evidence: LinkEvidence, link_way: LinkWay, kind: str, counter: str = "dropped_packets") -> int:
+    node, way = link_way
+    place = (node, names.UPLINK) if way == "up" else (names.FABRIC, node)
+
+    def read(counters: FabricCounters) -> int:
+        try:
+            return int(getattr(counters.qdisc(*place, kind), counter))
+        except KeyError:  # there is none on this link
+            return 0
+
+    return read(evidence.after) - read(evidence.before)
