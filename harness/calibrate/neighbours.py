@@ -38,7 +38,7 @@ def introduce(testbed: Testbed, interior: str, exterior: str) -> None:
     ):
         netns = testbed.topology.netns(node)
         with testbed.connection.socket_in(netns, socket.AF_PACKET, socket.SOCK_RAW) as sock:
-            sock.bind((names.UPLINK, _ETHERTYPE_ARP))
+            sock.bind((testbed.port_link(node), _ETHERTYPE_ARP))
             sock.settimeout(_RETRY_S)
             _ask(sock, arp_request(names.NODE_MACS[node], address, gateway), gateway, address)
 

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from harness.dataplane.element.state import OTHER
 from harness.dataplane.status_page import read_status
 from harness.errors import RunFailed
-from harness.measure.hops import Bound, HopCounters, InstanceCounters, PortCounters
+from harness.experiment.generator_counters import (
+    GeneratorReading,
+    frames_at,
+    grown,
+    in_hand,
+    read_generator,
+    socket_drops,
+    wire_counters,
+)
+from harness.measure.hops import WIRES, Bound, HopCounters, InstanceCounters, PortCounters
 from harness.measure.invariants import CounterPair
 from harness.testbed import topology as names
 from harness.testbed.conditions import Direction
@@ -28,12 +38,16 @@ READ, SENT = ("rx_frames", "kernel_dropped"), ("tx_frames",)
 
 @dataclass(frozen=True)
 class Reading:
-    """Counters at one moment at which nothing was moving: before the load, and after it."""
+    """Counters at one moment at which nothing was moving: before the load, and after it.
+
+    element: of the process that delays the management traffic; generator: of the one that whole links cross.
+    """
 
     instances: Mapping[str, dict[str, Any]]
     element: dict[str, Any] | None
     fabric: FabricCounters
     softnet_dropped_packets: int
+    generator: GeneratorReading = field(default_factory=dict)
 
 
 def softnet_dropped_packets(text: str) -> int:
@@ -46,16 +60,20 @@ def take_reading(
     elements: Sequence[np.ndarray],
     fabric: FabricCounters,
     reasons: Mapping[int, str],
+    generator_nodes: Sequence[str] = (),
 ) -> Reading:
     """Copy every counter now. OSError without /proc.
 
-    pages and elements: a page for every process there has been in that place, the present one last.
+    pages and elements: a page for every process there has been in that place, the present one last. The elements are
+    latency generators where these have links to stand in.
     """
+    is_generator = bool(generator_nodes)
     return Reading(
         {node: _together([read_status(page, PORTS, dict(reasons)) for page in boots]) for node, boots in pages.items()},
-        _together([read_status(page, 2 * PORTS, {}) for page in elements]) if elements else None,
+        _together([read_status(page, 2 * PORTS, {}) for page in elements]) if elements and not is_generator else None,
         fabric,
         softnet_dropped_packets(SOFTNET.read_text()),
+        read_generator(elements, generator_nodes) if is_generator else {},
     )
 
 
@@ -108,6 +126,7 @@ def hop_counters(
         "server_received_packets",
         "server_duplicates_packets",
     )
+    counted = wire_counters(before.generator, after.generator)
     return HopCounters(
         loadgen_sent_packets=loadgen["sent_packets"],
         loadgen_received_packets=sum(loadgen[name] for name in received),
@@ -120,14 +139,28 @@ def hop_counters(
         echoserver_kernel_dropped_packets=echoserver["kernel_dropped_packets"],
         echoserver_tx_failed_packets=echoserver["tx_failed_packets"],
         softnet_dropped_packets=after.softnet_dropped_packets - before.softnet_dropped_packets,
-        bounds=bounds,
-        duplicates_by_design=duplicates_by_design,
+        bounds=(*_generator_bounds(before, after, ended), *bounds),
+        duplicates_by_design=duplicates_by_design or any(wire.duplicated_packets for wire in counted.values()),
+        counted=counted,
     )
+
+
+def _generator_bounds(before: Reading, after: Reading, ended: Collection[str]) -> tuple[Bound, ...]:
+    """What the latency generator did not even read, or was about to do when it ended, by links, not by packets."""
+    bounds = [Bound("queue", WIRES, socket_drops(before.generator, after.generator))]
+    if ELEMENT in ended and after.generator:
+        unread = 0
+        for node in {node for node, _ in after.generator}:
+            for link, read, _ in frames_at(before.generator, after.generator, node):
+                unread += max(0, _received(after, node, link) - _received(before, node, link) - read)
+        held = max(0, in_hand(before.generator, after.generator)) + BURST_PACKETS_MAX
+        bounds.append(Bound("instance_down", WIRES, unread + held))
+    return tuple(bound for bound in bounds if bound.packets)
 
 
 def refused_frames(before: Reading, after: Reading) -> dict[tuple[str, Direction], int]:
     """Frames whose sender was told that the queueing discipline of its uplink did not take them."""
-    return {
+    refused: dict[tuple[str, Direction], int] = {
         (node, "up"): sum(
             int(new["ports"][i]["tx_meter"] - old["ports"][i]["tx_meter"])
             for old, new in [(before.instances[node], after.instances[node])]
@@ -135,6 +168,10 @@ def refused_frames(before: Reading, after: Reading) -> dict[tuple[str, Direction
         )
         for node in after.instances
     }
+    for node, way in after.generator:
+        if way == "up":  # it stands before the uplink
+            refused[node, "up"] = grown(before.generator, after.generator, (node, way), "meter")
+    return refused
 
 
 def _instance(node: str, before: Reading, after: Reading, has_ended: bool) -> InstanceCounters:
@@ -177,13 +214,33 @@ def _instance(node: str, before: Reading, after: Reading, has_ended: bool) -> In
 def _of_ended(node: str, before: Reading, after: Reading, queued: int) -> dict[str, int]:
     """What the uplink of a node counted beyond its process, which ended in the middle of something: at most a burst a
     port was between two of its counters."""
-    old, new = before.fabric.link(node, names.UPLINK), after.fabric.link(node, names.UPLINK)
-    sent = _accepted(after.fabric, node) - _accepted(before.fabric, node)
+    if after.generator:
+        arrived, sent = (_packets_behind_generator(node, before, after, way) for way in ("down", "up"))
+        ports = list(zip(before.instances[node]["ports"], after.instances[node]["ports"], strict=True))
+        read = sum(int(new[name] - old[name]) for old, new in ports for name in ("rx_ipv4", "kernel_dropped"))
+        recorded = sum(
+            int(new["tx_frames"] - old["tx_frames"] - new["tx_other"] + old["tx_other"]) for old, new in ports
+        )
+    else:
+        arrived = _received(after, node, names.UPLINK) - _received(before, node, names.UPLINK)
+        sent = _accepted(after.fabric, node) - _accepted(before.fabric, node)
+        read, recorded = (_uplink_frames(node, before, after, counters) for counters in (READ, SENT))
     return {
-        "unread_packets": max(0, new.rx_packets - old.rx_packets - _uplink_frames(node, before, after, READ)),
-        "unrecorded_packets": max(0, sent - _uplink_frames(node, before, after, SENT)),
+        "unread_packets": max(0, arrived - read),
+        "unrecorded_packets": max(0, sent - recorded),
         "held_packets": queued + 2 * PORTS * BURST_PACKETS_MAX,
     }
+
+
+def _packets_behind_generator(node: str, before: Reading, after: Reading, way: str) -> int:
+    """Packets of the load that the latency generator handed to an instance, or took from it."""
+    name = "sent" if way == "down" else "received"
+    old, new = before.generator[node, way], after.generator[node, way]  # type: ignore[index]
+    return int(sum(new[name][:OTHER]) - sum(old[name][:OTHER]))
+
+
+def _received(reading: Reading, node: str, link: str) -> int:
+    return reading.fabric.link(node, link).rx_packets
 
 
 def _uplink_frames(node: str, before: Reading, after: Reading, counters: Sequence[str]) -> int:
@@ -216,13 +273,15 @@ def counter_pairs(
         (names.LOADGEN, loadgen, loadgen["sent_packets"]),
         (names.ECHOSERVER, echoserver, echoserver["echoed_packets"] + echoserver["server_sent_packets"]),
     ):
-        old, new = before.fabric.link(node, names.UPLINK), after.fabric.link(node, names.UPLINK)
-        arrived = new.rx_packets - old.rx_packets
+        link = names.INNER_LINK if (node, "up") in after.generator else names.UPLINK
+        arrived = _received(after, node, link) - _received(before, node, link)
         # The process counts from its start: ARP of the others' start-up may have come before the first reading.
         least = report["received_frames"] + report["kernel_dropped_packets"] - report["arp_packets"]
         received = min(max(arrived, least), least + report["arp_packets"])
         pairs += [
-            CounterPair(f"{node} sent", _accepted(after.fabric, node) - _accepted(before.fabric, node), sent),
+            CounterPair(
+                f"{node} sent", _accepted(after.fabric, node, link) - _accepted(before.fabric, node, link), sent
+            ),
             CounterPair(f"{node} received", arrived, received),
         ]
     return pairs + instance_pairs(before, after, ended)
@@ -230,7 +289,7 @@ def counter_pairs(
 
 def instance_pairs(before: Reading, after: Reading, ended: Collection[str] = ()) -> list[CounterPair]:
     """The same of the instances; none without an element in the kernel's own way, as no process of ours counts that."""
-    pairs: list[CounterPair] = []
+    pairs = _generator_pairs(before, after, ended)
     if after.element is None or before.element is None:
         return pairs
     for node in names.INSTANCES:
@@ -248,12 +307,28 @@ def instance_pairs(before: Reading, after: Reading, ended: Collection[str] = ())
     return pairs
 
 
-def _accepted(fabric: FabricCounters, node: str) -> int:
-    """Frames of a node's uplink that its sender was told were sent.
+def _generator_pairs(before: Reading, after: Reading, ended: Collection[str]) -> list[CounterPair]:
+    """Every frame, management traffic included, on both sides of the latency generator."""
+    pairs: list[CounterPair] = []
+    if ELEMENT in ended:
+        return pairs
+    for node in dict.fromkeys(node for node, _ in after.generator):
+        for link, read, sent in frames_at(before.generator, after.generator, node):
+            arrived = _received(after, node, link) - _received(before, node, link)
+            accepted = _accepted(after.fabric, node, link) - _accepted(before.fabric, node, link)
+            pairs += [
+                CounterPair(f"latency generator at {node}/{link} received", arrived, read),
+                CounterPair(f"latency generator at {node}/{link} sent", accepted, sent),
+            ]
+    return pairs
+
+
+def _accepted(fabric: FabricCounters, node: str, name: str = names.UPLINK) -> int:
+    """Frames of a node's link that its sender was told were sent.
 
     A veth counts a frame as dropped, not as sent, when the backlog of the receiving CPU is full. Without a queueing
     discipline the sender is told (ENOBUFS) and may try again; behind one it was told long before that all is well.
     """
-    link = fabric.link(node, names.UPLINK)
-    queued = any(qdisc.node == node and qdisc.link == names.UPLINK for qdisc in fabric.qdiscs)
+    link = fabric.link(node, name)
+    queued = any(qdisc.node == node and qdisc.link == name for qdisc in fabric.qdiscs)
     return link.tx_packets + (link.tx_dropped_packets if queued else 0)

@@ -18,6 +18,7 @@ from harness.errors import HarnessError
 from harness.experiment.blind_summary import summarise_blind
 from harness.experiment.command import CommandRun, require_programs
 from harness.experiment.command_summary import summarise_command
+from harness.experiment.latency_generator import GENERATOR_MODULE
 from harness.experiment.points import run_points, series_of, summary_point
 from harness.experiment.processes import INSTANCE_MODULE, LOAD_MODULES
 from harness.experiment.run import Run, RunRecord
@@ -87,7 +88,7 @@ def run_quietly(
 
 def process_template() -> Template:
     """What the processes of many runs are forked from, so that their code is loaded once. A context manager."""
-    return Template((INSTANCE_MODULE, *LOAD_MODULES, VERIFY_MODULE))
+    return Template((INSTANCE_MODULE, GENERATOR_MODULE, *LOAD_MODULES, VERIFY_MODULE))
 
 
 class _Experiment:

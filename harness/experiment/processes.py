@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.experiment.latency_generator import GENERATOR_MODULE, generator_configuration
 from harness.migration.tls import TlsParty
 from harness.plan import PlannedRun
 from harness.profile.capture import capture_configuration
@@ -19,6 +20,7 @@ from harness.testbed import topology as names
 from harness.testbed.testbed import ProcessSpec, Testbed
 
 LATENCY = "latency"
+"""The process that delays, whichever it is: the delay line's or the latency generator."""
 INSTANCE_MODULE = "harness.vei"
 LOAD_MODULES = ("loadgen.echoserver_process", "loadgen.generator_process")
 READY_TIMEOUT_S = 60.0
@@ -91,7 +93,6 @@ def load_specs(profile: Profile, testbed: Testbed, run: PlannedRun, folder: Path
     common = {
         "run": run.number + 1,
         "run_directory": str(folder),
-        "interface": names.UPLINK,
         "workload": _workload(profile, run),
         "echo_addresses": [f"198.18.1.{i + 1}" for i in range(profile.load.echo_addresses)],
         "tick_ns": profile.dataplane.tick_ns,
@@ -101,6 +102,7 @@ def load_specs(profile: Profile, testbed: Testbed, run: PlannedRun, folder: Path
     echoserver = {
         **common,
         "status_path": str(status_path(folder, names.ECHOSERVER)),
+        "interface": testbed.port_link(names.ECHOSERVER),
         "mac": names.NODE_MACS[names.ECHOSERVER],
         "gateway": EXTERIOR_ADDRESS,
         "latency_ns": latency_ns,
@@ -108,6 +110,7 @@ def load_specs(profile: Profile, testbed: Testbed, run: PlannedRun, folder: Path
     loadgen = {
         **common,
         "status_path": str(status_path(folder, names.LOADGEN)),
+        "interface": testbed.port_link(names.LOADGEN),
         "mac": names.NODE_MACS[names.LOADGEN],
         "gateway": INTERIOR_ADDRESS,
         "hosts": [f"10.1.1.{i + 1}" for i in range(profile.load.hosts)],
@@ -130,14 +133,19 @@ def instance_specs(
     secrets: Secrets,
     instances: Sequence[str],
     boot: int = 1,
+    seed: int = 0,
 ) -> list[ProcessSpec]:
-    """The VNF instances (with "none" for a mode there is only the source) and, with a delay line, the delay element.
+    """The VNF instances (with "none" for a mode there is only the source) and the process that delays: the delay
+    line's, of the management traffic only, or the latency generator.
 
-    boot: how many there will then have been; each has files of its own.
+    boot: how many there will then have been; each has files of its own. seed: of what the latency generator draws.
     """
     specs = [_instance(profile, testbed, instance, folder, log, secrets, boot) for instance in instances]
     if testbed.backend == "delay_line" and profile.uplink.latency_ns:
         specs.append(_latency_element(profile, testbed, folder, log, boot))
+    if testbed.generator_nodes:
+        configuration = generator_configuration(profile, testbed, seed, status_path(folder, LATENCY, boot))
+        specs.append(_spec(names.FABRIC, LATENCY, GENERATOR_MODULE, configuration, log))
     return specs
 
 
@@ -145,6 +153,7 @@ def _instance(
     profile: Profile, testbed: Testbed, instance: str, folder: Path, log: Path, secrets: Secrets, boot: int
 ) -> ProcessSpec:
     dataplane, migration = profile.dataplane, profile.migration
+    link = testbed.port_link(instance)
     configuration: dict[str, Any] = {
         "image": profile.vnf.image,
         "image_directory": str(known_images()[profile.vnf.image]),
@@ -157,8 +166,8 @@ def _instance(
         "drain_token": secrets.drain_token.hex(),
         "table_seed": secrets.table_seed,
         "ports": [
-            {"interface": names.UPLINK, "mac": names.VNF_INTERIOR_MAC, "arp_address": INTERIOR_ADDRESS},
-            {"interface": names.UPLINK, "mac": names.VNF_EXTERIOR_MAC, "arp_address": EXTERIOR_ADDRESS},
+            {"interface": link, "mac": names.VNF_INTERIOR_MAC, "arp_address": INTERIOR_ADDRESS},
+            {"interface": link, "mac": names.VNF_EXTERIOR_MAC, "arp_address": EXTERIOR_ADDRESS},
         ],
         "latency_ns": profile.uplink.latency_ns if testbed.backend == "delay_line" else 0,
         "scheduler": dataplane.scheduler,

@@ -19,6 +19,7 @@ from harness.experiment.attempts import Attempts
 from harness.experiment.collect import Reading, take_reading
 from harness.experiment.faults import RunFaults
 from harness.experiment.impairments import ImpairmentRecord, Impairments, contention_specs, is_contention
+from harness.experiment.latency_generator import LatencyGenerator
 from harness.experiment.migration import CONTROL, Controls, encrypts, make_run_parties, migration_settings
 from harness.experiment.processes import (
     LATENCY,
@@ -46,6 +47,7 @@ from harness.record.rundir import LOGS, Folder
 from harness.record.summary import CommandSummary, Encryption
 from harness.report.live import LiveSample
 from harness.testbed import topology as names
+from harness.testbed.conditions import Direction, LinkConditions
 from harness.testbed.testbed import Launched, ProcessSpec, StartedProcess, Testbed
 
 LEAD_NS = 1_000_000_000
@@ -182,9 +184,7 @@ class Run:
         folder = self._folder.path.resolve()
         self._testbed.fabric.steer(names.SOURCE)
         # All of them at once: the load processes load their code while the instances boot, then wait for ARP answers.
-        instances = self._testbed.launch(
-            instance_specs(self._profile, self._testbed, folder, log, self._secrets, self._instances)
-        )
+        instances = self._testbed.launch(self._instance_specs(folder, log))
         load = self._testbed.launch(self._load_specs(folder, log) + contention_specs(self._profile, log))
         self._ready(instances)
         ports = {node: int(self._processes[node].ready["control_port"]) for node in self._instances}
@@ -195,6 +195,10 @@ class Run:
         self._record.traces = {node: trace_path(self._folder.path, node) for node in self._instances}
         if LATENCY in self._processes:
             self._elements.append(map_status_page(status_path(folder, LATENCY)))
+
+    def _instance_specs(self, folder: Path, log: Path, boot: int = 1) -> list[ProcessSpec]:
+        known = (self._profile, self._testbed, folder, log, self._secrets, self._instances)
+        return instance_specs(*known, boot, self._run.load_seed)
 
     def _load_specs(self, folder: Path, log: Path) -> list[ProcessSpec]:
         """The processes at both ends of the VNF."""
@@ -208,7 +212,8 @@ class Run:
         pages = {node: [*self._past_pages.get(node, []), page] for node, page in self._record.pages.items()}
         ready = self._processes[names.SOURCE].ready
         reasons = {int(number): str(name) for number, name in ready["reasons"].items()}
-        return take_reading(pages, self._elements, self._testbed.fabric.counters(), reasons)
+        fabric, nodes = self._testbed.fabric.counters(), self._testbed.generator_nodes
+        return take_reading(pages, self._elements, fabric, reasons, nodes)
 
     # -- load and migration -----------------------------------------------------------------------------------------
 
@@ -264,9 +269,13 @@ class Run:
     def _start_impairments(self, events: EventLog, load_end_ns: int | None) -> None:
         steps = planned_steps(self._profile)
         if steps:
-            changes = self._testbed.link_changes()
+            changes = self._testbed.link_changes(self._set_generated)
             self._impairments = Impairments(steps, changes, self._processes, events)
             self._impairments.start(self._record.window_start_ns, load_end_ns)
+
+    def _set_generated(self, node: str, direction: Direction, conditions: LinkConditions) -> None:
+        """Tell the latency generator, which may be another process than at the start."""
+        LatencyGenerator(self._processes[LATENCY]).set_conditions(node, direction, conditions)
 
     def _end_impairments(self) -> None:
         if self._impairments is not None:
@@ -318,9 +327,7 @@ class Run:
         past = self._past_pages.setdefault(title, [])
         past.append(page)
         boot = len(past) + 1
-        specs = instance_specs(
-            self._profile, self._testbed, folder, folder / LOGS, self._secrets, self._instances, boot
-        )
+        specs = self._instance_specs(folder, folder / LOGS, boot)
         self._ready(self._testbed.launch([spec for spec in specs if spec.title == title]))
         started = self._processes[title]
         self._pids[title] = started.process.pid

@@ -128,6 +128,31 @@ class Bound:
 
 
 @dataclass(frozen=True)
+class WireCounters:
+    """What an element on a wire that counts every frame did to the test packets. ValueError when negative.
+
+    duplicated_packets: copies it has made. The others ended there, copies among them, by the cause they are named for.
+    """
+
+    duplicated_packets: int = 0
+    impairment_packets: int = 0
+    meter_packets: int = 0
+    queue_packets: int = 0
+
+    def __post_init__(self) -> None:
+        _refuse_negative(self)
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """By cause."""
+        return {"impairment": self.impairment_packets, "meter": self.meter_packets, "queue": self.queue_packets}
+
+    def plus(self, other: WireCounters) -> WireCounters:
+        """Of both."""
+        return WireCounters(*(getattr(self, entry.name) + getattr(other, entry.name) for entry in fields(self)))
+
+
+@dataclass(frozen=True)
 class HopCounters:
     """Test packets counted at every hop of one run, from its first to its last packet. ValueError when negative.
 
@@ -151,6 +176,7 @@ class HopCounters:
     softnet_dropped_packets: int = 0
     bounds: tuple[Bound, ...] = ()
     duplicates_by_design: bool = False
+    counted: Mapping[str, WireCounters] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _refuse_negative(self)
@@ -172,6 +198,7 @@ class HopCounters:
 class HopBalance:
     """One hop. `drops` by cause (`vnf_refusal:<reason>` for refusals); residual > 0: vanished, < 0: came from nowhere.
 
+    duplicated_packets: copies that were made here, on purpose and counted: they have entered, too.
     echo_only: nothing but echo requests passes here, so its drops need no apportioning.
     """
 
@@ -180,10 +207,12 @@ class HopBalance:
     left_packets: int
     drops: Mapping[str, int]
     echo_only: bool
+    duplicated_packets: int = 0
 
     @property
     def residual_packets(self) -> int:
-        return self.entered_packets - self.left_packets - sum(self.drops.values())
+        entered = self.entered_packets + self.duplicated_packets
+        return entered - self.left_packets - sum(self.drops.values())
 
 
 def apportion(total: int, weights: Sequence[int]) -> list[int]:
@@ -211,9 +240,9 @@ def hop_balances(
     sent_packets: both kinds, with a send time in the records. delivered_frames: both kinds, duplicates included;
     wrong_cell_packets: both kinds, beside those.
 
-    Frames that vanish between two sockets, beyond the socket's own drops, end by what the links and the softnet
-    backlogs admit to (`HopCounters.all_bounds`). Where that is less than what vanished, the hops share it in
-    proportion; the rest stays residual.
+    Frames that vanish between two sockets, beyond the socket's own drops and those that are counted one by one
+    (`HopCounters.counted`), end by what the links and the softnet backlogs admit to (`HopCounters.all_bounds`). Where
+    that is less than what vanished, the hops share it in proportion; the rest stays residual.
     """
     instances = (hops.source, hops.destination)
     interior_received = sum(i.interior.received_packets for i in instances)
@@ -246,14 +275,22 @@ def hop_balances(
         ),
         TO_LOADGEN: (interior_sent, hops.loadgen_received_packets, hops.loadgen_kernel_dropped_packets),
     }
-    vanished = {name: max(0, entered - left - queue) for name, (entered, left, queue) in wires.items()}
+    counted = {name: hops.counted.get(name, WireCounters()) for name in wires}
+    vanished = {
+        name: max(0, entered + counted[name].duplicated_packets - left - queue - sum(counted[name].drops.values()))
+        for name, (entered, left, queue) in wires.items()
+    }
     admitted = _admit(vanished, hops.all_bounds())
 
     def wire(name: str) -> HopBalance:
         entered, left, queue = wires[name]
         drops = {"meter": 0, **admitted[name]}
         drops["queue"] = queue + drops.get("queue", 0)
-        return HopBalance(name, entered, left, drops, echo_only=name in (TO_INTERIOR, TO_ECHOSERVER))
+        for cause, packets in counted[name].drops.items():
+            if packets:
+                drops[cause] = drops.get(cause, 0) + packets
+        copies = counted[name].duplicated_packets
+        return HopBalance(name, entered, left, drops, name in (TO_INTERIOR, TO_ECHOSERVER), copies)
 
     # Frames leave by the exterior port only as echo requests, so their meter drops are told apart from the replies'.
     vnf_drops = _vnf_drops(instances, uncounted)

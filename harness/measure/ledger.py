@@ -127,7 +127,8 @@ def attribute(
         for cause, packets in balance.drops.items():
             column[cause] = column.get(cause, 0) + packets
     if hops.duplicates_by_design:
-        _without_copies(balances, hops, duplicates, echo_causes, shared)
+        echo_lost = echo["sent"] - echo["arrived"]
+        _without_copies(balances, hops, duplicates, echo_lost, echo_causes, shared)
     echo_missing = echo["sent"] - echo["arrived"] - sum(echo_causes.values())
     server_missing = server["sent"] - server["arrived"]
     server_causes = _server_share(shared, max(0, echo_missing), server_missing)
@@ -160,23 +161,30 @@ def _without_copies(
     balances: Sequence[HopBalance],
     hops: HopCounters,
     duplicates: int,
+    echo_lost: int,
     echo_causes: dict[str, int],
     shared: dict[str, int],
 ) -> None:
     """Take the drops of copies out of the causes, or put in the drops that copies hide.
 
     Frames that appear on a wire are copies. Those that did not arrive as duplicates were dropped further on, so that
-    many drops were no packet's end: they are taken out in proportion. Where fewer appeared than arrived, copies have
+    many drops were no packet's end: they are taken out in proportion, but so that where only echo requests pass no more
+    are left than were lost (echo_lost). Where fewer appeared than arrived, copies have
     made up for drops on the same wire, which are named by what its links admit to beyond what is named already.
     """
-    appeared = -sum(min(0, balance.residual_packets) for balance in balances)
+    appeared = sum(balance.duplicated_packets - min(0, balance.residual_packets) for balance in balances)
     lost_copies = appeared - duplicates
     if lost_copies > 0:
-        columns = [(column, cause) for column in (echo_causes, shared) for cause in column]
-        weights = [column[cause] for column, cause in columns]
-        parts = apportion(min(lost_copies, sum(weights)), weights)
-        for (column, cause), packets in zip(columns, parts, strict=True):
-            column[cause] -= packets
+        of_echo, of_both = sum(echo_causes.values()), sum(shared.values())
+        if of_echo + of_both == 0:
+            return
+        lost_copies = min(lost_copies, of_echo + of_both)
+        least = max(0, of_echo - echo_lost, lost_copies - of_both)
+        from_echo = min(max(lost_copies * of_echo // (of_echo + of_both), least), lost_copies, of_echo)
+        for column, taken in ((echo_causes, from_echo), (shared, lost_copies - from_echo)):
+            parts = apportion(taken, list(column.values()))
+            for cause, packets in zip(list(column), parts, strict=True):
+                column[cause] -= packets
         return
     hidden = -lost_copies
     for bound in hops.all_bounds():

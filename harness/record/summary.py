@@ -90,13 +90,14 @@ class LedgerRowSummary(_Part):
 
 
 class HopSummary(_Part):
-    """Balance of one hop: entered = left + drops + residual."""
+    """Balance of one hop: entered + duplicated = left + drops + residual."""
 
     name: str
     entered_packets: Count
     left_packets: Count
     drops: dict[str, Count]
     residual_packets: int
+    duplicated_packets: Count = 0
 
 
 class LedgerSummary(_Part):
