@@ -91,12 +91,13 @@ def run(
     server = loaded.record.influxdb
     target = find_target(influx, (server.url, server.org, server.bucket), os.environ)
     if dry_run:
+        backend, refusal = _backend(loaded)
         if as_json:
-            _print_json({"profile": loaded.document(), "plan": plan.document()})
+            _print_json({"profile": loaded.document(), "plan": plan.document(), "latency_backend": backend})
         else:
-            for label, text in describe(plan, loaded):
+            for label, text in [*describe(plan, loaded), ("backend", f"{backend['name']}: {backend['reason']}")]:
                 click.echo(f"{label:<16} {text}")
-        return 0
+        return refusal
     from harness.provision.facts import gather_facts
 
     gather_facts().require_testbed()
@@ -123,6 +124,22 @@ def run(
     return int(result.exit_code)
 
 
+def _backend(profile: Profile) -> tuple[dict[str, str], int]:
+    """What would make latency and impairments of the profile here, and why; the exit code where nothing could.
+
+    A contradiction in the profile is raised.
+    """
+    from harness.profile.topology import make_topology
+    from harness.provision.facts import gather_facts
+    from harness.testbed.backend import resolve_backend
+
+    try:
+        backend = resolve_backend(make_topology(profile, "dryrun00"), gather_facts())
+    except MachineError as error:
+        return {"name": "refused", "reason": str(error)}, error.exit_code
+    return {"name": backend.name, "reason": backend.reason}, 0
+
+
 @cli.command()
 @click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help=_JSON_HELP)
@@ -135,6 +152,7 @@ def show(run_directory: Path, as_json: bool) -> int:
 
 
 @cli.command()
+@click.argument("profile_path", metavar="[PROFILE]", required=False, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help=_JSON_HELP)
 @click.option("--quiet", is_flag=True, help="Print only what is degraded or missing.")
 @click.option("--warm-cache", is_flag=True, help="Compile the packet path first, so that a run starts at once.")
@@ -146,11 +164,16 @@ def show(run_directory: Path, as_json: bool) -> int:
     metavar="[PROFILE]",
     help="Measure the links of PROFILE's testbed too (the default profile's without one); takes about 8 s.",
 )
-def doctor(as_json: bool, quiet: bool, warm_cache: bool, calibrated: str | None) -> int:
-    """Say what this machine can and cannot do, and what that means for a profile."""
+def doctor(profile_path: Path | None, as_json: bool, quiet: bool, warm_cache: bool, calibrated: str | None) -> int:
+    """Say what this machine can and cannot do, and what that means for PROFILE (the default profile without one)."""
     from harness import doctor as examination
 
     profile = None
+    subject = None
+    if profile_path is not None:
+        from harness.profile import load_profile
+
+        subject = load_profile(profile_path)
     if calibrated is not None:
         from harness.profile import Profile, load_profile
 
@@ -159,7 +182,7 @@ def doctor(as_json: bool, quiet: bool, warm_cache: bool, calibrated: str | None)
         from harness.doctor.cache import warm_cache as fill_cache
 
         fill_cache()
-    findings = examination.examine()
+    findings = examination.examine(subject)
     document = examination.document(findings)
     if not as_json:
         examination.print_findings(findings, quiet=quiet)

@@ -5,23 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.doctor.finding import Finding
 from harness.errors import MachineError
 
+if TYPE_CHECKING:
+    from harness.profile import Profile
+
 _STYLES = {"ok": "green", "degraded": "yellow", "missing": "bold red"}
 
 
-def examine() -> list[Finding]:
-    """Every finding, judged by the needs of the default profile. Creates nothing that lasts; takes about 2 s."""
+def examine(profile: Profile | None = None) -> list[Finding]:
+    """Every finding, judged by the needs of the profile, by default the default one. Creates nothing that lasts; takes
+    about 2 s. ProfileError where the profile contradicts itself.
+    """
     from harness.doctor.kernel import assess_clock, assess_features, assess_packet_sockets, assess_privileges
+    from harness.doctor.links import assess_backend
     from harness.doctor.machine import examine_machine, packet_sockets_permitted
     from harness.plan import make_plan
     from harness.profile import Profile
+    from harness.profile.topology import make_topology
     from harness.provision.facts import gather_facts
 
-    profile = Profile()
+    profile = profile or Profile()
     plan = make_plan(profile)
     facts = gather_facts()
     machine = examine_machine(
@@ -30,6 +37,7 @@ def examine() -> list[Finding]:
     return [
         assess_privileges(facts.missing_privileges()),
         *assess_features(facts),
+        assess_backend(make_topology(profile, "doctor00"), facts),
         assess_packet_sockets(packet_sockets_permitted()),
         assess_clock(facts.clock_source),
         *machine,

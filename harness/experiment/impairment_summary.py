@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from harness.experiment.collect import Reading, refused_frames
 from harness.experiment.impairments import ImpairmentRecord
 from harness.experiment.link_bounds import LinkEvidence
@@ -22,20 +19,13 @@ _REORDERED_MAX = 0.25
 """Of round trips: if more skip a delay, their median says nothing of the links."""
 
 
-def link_evidence(
-    profile: Profile,
-    before: Reading,
-    after: Reading,
-    impairments: ImpairmentRecord,
-    generated_losses: Mapping[Any, int] | None = None,
-) -> LinkEvidence:
-    """What the links were and counted in a run; generated_losses: of the latency generator, by link and direction."""
+def link_evidence(profile: Profile, before: Reading, after: Reading, impairments: ImpairmentRecord) -> LinkEvidence:
+    """What the links were and counted in a run."""
     return LinkEvidence(
         ever=make_topology(profile, _ANY_RUN).ever,
         before=before.fabric,
         after=after.fabric,
         outages=impairments.outages,
-        generated_losses=generated_losses or {},
         refused=refused_frames(before, after),
     )
 

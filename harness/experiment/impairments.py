@@ -18,7 +18,7 @@ from harness.testbed.changes import LinkChanges, Outage
 from harness.testbed.testbed import ProcessSpec, StartedProcess
 
 CONTENTION = "contention"
-CONTENTION_MODULE = "harness.experiment.contention_process"
+CONTENTION_MODULE = "harness.testbed.contention_process"
 PHASE = "impairment"
 _STARTED_WITHIN_S = 1.0
 

@@ -41,8 +41,6 @@ class LinkEvidence:
     before: FabricCounters
     after: FabricCounters
     outages: Sequence[Outage] = ()
-    generated_losses: Mapping[LinkWay, int] = field(default_factory=dict)
-    """Frames the latency generator has lost on purpose."""
     refused: Mapping[LinkWay, int] = field(default_factory=dict)
     """Frames of which a sender was told that the queueing discipline did not take them: they are counted there."""
 
@@ -104,8 +102,8 @@ def _impaired(evidence: LinkEvidence, link_way: LinkWay) -> int:
     if corruption:
         frames = _grown(evidence, link_way, "netem", "sent_packets")
         damaged = math.ceil(frames * corruption + 6 * math.sqrt(frames * corruption * (1 - corruption)))
-    # netem counts what its meter drops as its own, too; without a netem only the latency generator loses on purpose.
-    return lost + damaged + evidence.generated_losses.get(link_way, 0)
+    # netem counts what its meter drops as its own, too. What the latency generator has lost the hops know.
+    return lost + damaged
 
 
 def _grown(evidence: LinkEvidence, link_way: LinkWay, kind: str, counter: str = "dropped_packets") -> int:

@@ -19,6 +19,7 @@ from harness.record.summary import (
     is_run_summary,
     read_summary,
 )
+from harness.report.impairments import impairment_lines
 from harness.report.table import comparison_table
 
 _RUN_FOLDER = re.compile(r"\d\d+-.+")
@@ -55,6 +56,8 @@ def show(path: Path, json: bool = False, console: Console | None = None) -> None
             _print_verdict(console, folder.name, run)
     else:
         _print_run(console, *runs[0])
+    for line in impairment_lines(summaries):
+        console.print(Text(line), soft_wrap=True)
     console.print(Text(f"results: {path}"), soft_wrap=True)
 
 

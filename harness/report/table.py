@@ -13,6 +13,7 @@ from rich.text import Text
 from harness.measure.statistics import Estimate, estimate
 from harness.record.points import deepest_pkt_q
 from harness.record.summary import CaptureSummary, RunSummary, TrafficSummary
+from harness.report.impairments import carried_out
 
 MISSING = "-"
 MODE_ORDER = ("none", "statelet", "duplication")
@@ -125,6 +126,8 @@ def comparison_rows(runs: Sequence[RunSummary]) -> list[tuple[str, list[str]]]:
     rows += [(quantity.title, [cell(quantity, group) for group in groups]) for quantity in QUANTITIES]
     if any(run.migration.encryption for run in runs):
         rows.append(("control and state streams", [_encryption(group) for group in groups]))
+    if any(run.impairments for run in runs):
+        rows.append(("impairments carried out", [_tally([carried_out(run) or MISSING for run in g]) for g in groups]))
     for quantity in OF_WORKLOADS:
         if any(quantity.read(run) is not None for run in runs):
             rows.append((quantity.title, [cell(quantity, group) for group in groups]))

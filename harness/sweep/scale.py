@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from harness.errors import UsageError
 from harness.profile.derived import mean_frame_bytes, peak_rate_bps
@@ -11,7 +12,7 @@ from harness.profile.load import parse_profile
 from harness.profile.model import Migration, Profile
 from harness.profile.quantities import MAX_FRAME_BYTES
 from harness.testbed.topology import Topology
-from harness.units import format_rate, format_size
+from harness.units import format_rate, format_size, parse_rate, parse_size
 
 AUTO_SHARE = 0.5
 """Share of the loss-free round trips/s of this machine the highest load may take with `--scale auto`. The other half is
@@ -29,9 +30,9 @@ LEAST_QUEUE_PACKETS = min(
 def scaled(profile: Profile, factor: float) -> Profile:
     """The profile with every rate multiplied by `factor` (0 < factor <= 1), and every size that a rate fills or drains.
 
-    Scaled: uplink rate and queue limit (not below LEAST_QUEUE_BYTES), load rate, new flows and server packets per
-    second, filler, snapshot rate where it is given, and the capacities of pkt_q, st_q_out and st_q_in. Not scaled:
-    times, latency, frame sizes, flows and subscribers.
+    Scaled: rate and queue limit (not below LEAST_QUEUE_BYTES) of uplink, links and impairments, load rate, new flows
+    and server packets per second, filler, snapshot rate where it is given, and the capacities of pkt_q, st_q_out and
+    st_q_in. Not scaled: times, latency, probabilities, frame sizes, flows and subscribers.
 
     Why the dimensionless picture stays: what decides about loss and lateness are ratios of a rate to a rate (load, and
     load with its duplicate, to the uplink) and times against times: filler / what the load leaves of the uplink, the
@@ -52,6 +53,7 @@ def scaled(profile: Profile, factor: float) -> Profile:
     queue_bytes = min(uplink.queue_limit_bytes, max(_times(uplink.queue_limit_bytes, factor), LEAST_QUEUE_BYTES))
     document["uplink"]["rate"] = format_rate(_times(uplink.rate_bps, factor))
     document["uplink"]["queue_limit"] = format_size(queue_bytes)
+    _scale_links(document, factor)
     document["load"]["rate"] = format_rate(_times(profile.load.rate_bps, factor))
     for key in ("new_flows_per_s", "server_packets_per_s"):
         document["load"][key] = _times(document["load"][key], factor)
@@ -63,6 +65,17 @@ def scaled(profile: Profile, factor: float) -> Profile:
     for key in ("pkt_q_packets", "st_q_out_packets", "st_q_in_packets"):
         document["migration"][key] = max(_times(document["migration"][key], factor), LEAST_QUEUE_PACKETS)
     return parse_profile(document, source=f"{profile.name} scaled by {factor:g}")
+
+
+def _scale_links(document: dict[str, Any], factor: float) -> None:
+    """Rates and queue limits that single links and changes during the run give."""
+    ways = [way for link in document.get("links", {}).values() for way in link.values()]
+    for table in (*ways, *document.get("impairment", [])):
+        if "rate" in table:
+            table["rate"] = format_rate(_times(parse_rate(table["rate"]), factor))
+        if "queue_limit" in table:
+            given = parse_size(table["queue_limit"])
+            table["queue_limit"] = format_size(min(given, max(_times(given, factor), LEAST_QUEUE_BYTES)))
 
 
 def _times(value: int, factor: float) -> int:
