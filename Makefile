@@ -1,8 +1,9 @@
 # Everything runs from a virtual environment in .venv that is made when it is missing or pyproject.toml has changed.
-#   make run [PROFILE=profiles/nat_1400B.toml] [ARGS="--set load.rate=300M"]     (as root)
-#   make test    all checks and tests through tox                               (as root)
+#   make run [PROFILE=profiles/nat_1400B.toml] [ARGS="--set load.rate=300M"]
+#   make test    all checks and tests through tox
 #   make lint    formatting, lint rules and types only
 #   make clean   remove the environments, caches and build products (results are kept)
+# As root, or as an ordinary user where the kernel permits user namespaces; 'harness doctor' says what differs.
 
 SHELL   := /bin/sh
 PYTHON  ?= python3

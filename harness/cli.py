@@ -99,8 +99,13 @@ def run(
                 click.echo(f"{label:<16} {text}")
         return refusal
     from harness.provision.facts import gather_facts
+    from harness.provision.unprivileged import enter
 
-    gather_facts().require_testbed()
+    enter()
+    facts = gather_facts()
+    facts.require_testbed()
+    if keep and facts.rootless:
+        raise UsageError("--keep: what is made without root ends with the command; run as root to keep the testbed")
     from harness.doctor.cache import ensure_warm
     from harness.experiment import run_experiment
     from harness.options import RunOptions
@@ -178,6 +183,9 @@ def doctor(profile_path: Path | None, as_json: bool, quiet: bool, warm_cache: bo
         from harness.profile import Profile, load_profile
 
         profile = load_profile(Path(calibrated)) if calibrated else Profile()
+    from harness.provision.unprivileged import enter
+
+    enter()
     if warm_cache:
         from harness.doctor.cache import warm_cache as fill_cache
 
@@ -232,7 +240,9 @@ def clean(as_json: bool) -> int:
 def bench(as_json: bool, output: Path | None, quick: bool) -> int:
     """Measure what this machine's packet path can do: rates without loss, pauses, start-up, memory."""
     from harness.provision.facts import gather_facts
+    from harness.provision.unprivileged import enter
 
+    enter()
     gather_facts().require_testbed()
     from harness.bench.bench import run_bench
     from harness.doctor.cache import warm_cache
@@ -304,4 +314,8 @@ def _print_json(document: Any) -> None:
 
 def main() -> NoReturn:
     """Entry point of the program."""
-    sys.exit(invoke())
+    from harness.provision.unprivileged import program
+
+    with program():
+        code = invoke()
+    sys.exit(code)

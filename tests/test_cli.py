@@ -121,6 +121,16 @@ def test_without_privileges_nothing_is_run(monkeypatch, capsys, lacking):
     assert experiment.calls == []
 
 
+def test_without_root_the_testbed_cannot_be_kept(monkeypatch, capsys):
+    host = facts_of_a_host(rootless=True)
+    monkeypatch.setattr(facts, "gather_facts", lambda: host)
+    experiment = Experiment(monkeypatch)
+    assert cli.invoke(["run", SMOKE, "--keep"]) == 2
+    assert "--keep: what is made without root ends with the command" in capsys.readouterr().err
+    assert cli.invoke(["run", SMOKE]) == 0
+    assert len(experiment.calls) == 1
+
+
 def test_options_reach_the_experiment(able, monkeypatch, capsys, tmp_path):
     experiment = Experiment(monkeypatch)
     arguments = ["run", SMOKE, "--keep", "--check", "--diff", "--json", "--results", str(tmp_path / "r")]

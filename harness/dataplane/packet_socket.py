@@ -6,7 +6,6 @@ the kernel's own address share one uplink, told apart by a classic BPF program i
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import socket
 import struct
@@ -98,9 +97,8 @@ def open_port(sock: socket.socket, options: PortOptions) -> socket.socket:
     instructions = b"".join(struct.pack("HBBI", *line) for line in program)
     buffer = ctypes.create_string_buffer(instructions)
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(program), ctypes.addressof(buffer)))
-    with contextlib.suppress(OSError):  # without CAP_NET_ADMIN the sysctl's limit holds; doctor reports it
-        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, options.receive_buffer_bytes)
-        sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, options.send_buffer_bytes)
+    _set_buffer(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, options.receive_buffer_bytes)
+    _set_buffer(sock, SO_SNDBUFFORCE, socket.SO_SNDBUF, options.send_buffer_bytes)
     sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
     sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     if options.vnet_header:
@@ -112,6 +110,16 @@ def open_port(sock: socket.socket, options: PortOptions) -> socket.socket:
     sock.setblocking(False)
     read_statistics(sock)
     return sock
+
+
+def _set_buffer(sock: socket.socket, beyond_limit: int, option: int, size_bytes: int) -> None:
+    """Ask for a buffer. Without CAP_NET_ADMIN on the machine itself, as in a user namespace, net.core.rmem_max and
+    wmem_max hold, and the kernel silently gives what they allow; doctor reports it.
+    """
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, beyond_limit, size_bytes)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, option, size_bytes)
 
 
 def packet_socket(options: PortOptions) -> socket.socket:

@@ -24,7 +24,10 @@ def set_dataplane_scheduling(scheduler: str) -> str:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(DATAPLANE_PRIORITY))
     except OSError as error:
         if scheduler == "fifo":
-            raise MachineError("dataplane.scheduler fifo: SCHED_FIFO needs CAP_SYS_NICE; use auto or other") from error
+            raise MachineError(
+                "dataplane.scheduler fifo: SCHED_FIFO needs CAP_SYS_NICE or a real-time limit (ulimit -r) of "
+                f"{DATAPLANE_PRIORITY}; use auto or other"
+            ) from error
         return "other"
     return "fifo"
 

@@ -20,13 +20,20 @@ def examine(profile: Profile | None = None) -> list[Finding]:
     """Every finding, judged by the needs of the profile, by default the default one. Creates nothing that lasts; takes
     about 2 s. ProfileError where the profile contradicts itself.
     """
-    from harness.doctor.kernel import assess_clock, assess_features, assess_packet_sockets, assess_privileges
+    from harness.doctor.kernel import (
+        assess_clock,
+        assess_congestion_control,
+        assess_features,
+        assess_packet_sockets,
+        assess_privileges,
+    )
     from harness.doctor.links import assess_backend
     from harness.doctor.machine import examine_machine, packet_sockets_permitted
     from harness.plan import make_plan
     from harness.profile import Profile
     from harness.profile.topology import make_topology
     from harness.provision.facts import gather_facts
+    from harness.testbed.construction import usable_congestion_control
 
     profile = profile or Profile()
     plan = make_plan(profile)
@@ -34,12 +41,15 @@ def examine(profile: Profile | None = None) -> list[Finding]:
     machine = examine_machine(
         plan.memory_bytes, plan.disk_bytes, profile.dataplane.receive_buffer_bytes, Path(profile.record.results)
     )
+    topology = make_topology(profile, "doctor00")
+    congestion_control = topology.congestion_control
     return [
-        assess_privileges(facts.missing_privileges()),
+        assess_privileges(facts.missing_privileges(), facts.rootless, facts.rootless_refusal),
         *assess_features(facts),
-        assess_backend(make_topology(profile, "doctor00"), facts),
+        assess_backend(topology, facts),
         assess_packet_sockets(packet_sockets_permitted()),
         assess_clock(facts.clock_source),
+        assess_congestion_control(congestion_control, usable_congestion_control(congestion_control, facts)),
         *machine,
     ]
 

@@ -22,11 +22,32 @@ _FEATURES: dict[str, tuple[str, Level, str]] = {
 }
 
 
-def assess_privileges(missing: tuple[str, ...]) -> Finding:
-    """Capabilities a run needs and this process lacks."""
+def assess_privileges(missing: tuple[str, ...], rootless: bool = False, refusal: str = "") -> Finding:
+    """Capabilities a run needs and this process lacks; `refusal`: why a user namespace does not give them."""
     if missing:
-        return Finding("privileges", "missing", f"without {', '.join(missing)}", "no run is possible; use sudo")
+        because = f"; without root, {refusal}" if refusal else ""
+        return Finding(
+            "privileges", "missing", f"without {', '.join(missing)}{because}", "no run is possible; use sudo"
+        )
+    if rootless:
+        text = (
+            "the same testbed within the limits of a user: scheduler, receive buffer and congestion control below; "
+            "no --keep"
+        )
+        return Finding("privileges", "ok", "all that a run needs, without root in a user namespace", text)
     return Finding("privileges", "ok", "all that a run needs", "namespaces and links can be made")
+
+
+def assess_congestion_control(wanted: str, usable: str) -> Finding:
+    """What TCP between the instances will use, of what this process may use or permit."""
+    if usable == wanted:
+        return Finding("congestion control", "ok", usable, f"the state streams use {usable}")
+    return Finding(
+        "congestion control",
+        "degraded",
+        f"{usable}: {wanted} is not in net.ipv4.tcp_allowed_congestion_control, which only root can change",
+        f"the state streams use {usable}: compare migration durations only with runs that did",
+    )
 
 
 def assess_features(facts: Facts) -> list[Finding]:

@@ -10,9 +10,13 @@ import threading
 import time
 from pathlib import Path
 
+from harness.dataplane.scheduling import DATAPLANE_PRIORITY
 from harness.doctor.finding import Finding
 from harness.measure.host import HostLoad, load_between, read_host
-from harness.provision.ownership import read_objects, state_directory
+from harness.provision.connections.local import in_throwaway_namespace
+from harness.provision.machine_lock import is_held
+from harness.provision.ownership import read_objects
+from harness.provision.state_directory import STATE_VARIABLE, state_directory
 from harness.units import format_size
 
 SO_RCVBUFFORCE = 33
@@ -25,7 +29,10 @@ def assess_scheduler(permitted: bool) -> Finding:
     """Whether a dataplane thread may use SCHED_FIFO."""
     if permitted:
         return Finding("scheduler", "ok", "SCHED_FIFO permitted", "dataplane threads run before all others")
-    text = "dataplane threads compete with everything else: RTT tails of tens of ms at half load"
+    text = (
+        "dataplane threads compete with everything else: RTT tails of tens of ms at half load; a real-time limit "
+        f"(ulimit -r) of {DATAPLANE_PRIORITY} permits it without root"
+    )
     return Finding("scheduler", "degraded", "SCHED_FIFO refused", text)
 
 
@@ -102,7 +109,7 @@ def fifo_permitted() -> bool:
 
     def attempt() -> None:
         try:
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(DATAPLANE_PRIORITY))
         except OSError:
             return
         permitted.append(True)
@@ -155,6 +162,8 @@ def leftover() -> tuple[int, bool]:
     """Number of objects dead runs left, and whether a run is active (its objects are then not counted)."""
     where = state_directory()
     objects = 0
+    if not os.environ.get(STATE_VARIABLE) and is_held():
+        return 0, True
     try:
         descriptor = os.open(where / "lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -171,9 +180,11 @@ def leftover() -> tuple[int, bool]:
 
 
 def packet_sockets_permitted() -> bool:
-    """Whether the kernel opens an AF_PACKET socket for this process. Protocol 0: it receives nothing."""
+    """Whether the kernel opens an AF_PACKET socket for this process, in a namespace of its own as in a run: without
+    root it does nowhere else. Protocol 0: it receives nothing.
+    """
     try:
-        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+        in_throwaway_namespace(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close())
     except OSError:
         return False
     return True

@@ -174,7 +174,11 @@ class _Experiment:
         testbed = self._testbed
         links = {f"{node} {way}": asdict(each) for (node, way), each in testbed.topology.conditions.items()}
         backend = {"latency_backend": testbed.backend, "latency_backend_reason": testbed.backend_reason}
-        return {**backend, "conditions": links, **self._counters()}
+        if testbed.congestion_control != testbed.topology.congestion_control:
+            wanted = testbed.topology.congestion_control
+            self._print(f"state streams use TCP {testbed.congestion_control}: {wanted} needs root on this machine")
+        rights = {"congestion_control": testbed.congestion_control, "rootless": testbed.facts.rootless}
+        return {**backend, **rights, "conditions": links, **self._counters()}
 
     def _counters(self) -> dict[str, Any]:
         counters = self._testbed.fabric.counters()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import shutil
@@ -14,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import CleanupError
-from harness.provision import kernel
+from harness.provision import kernel, unprivileged
 from harness.provision.connections.spawned import process_start_ticks
 from harness.provision.kernel import NamespaceIdentity
-from harness.provision.ownership import OwnedObject, read_objects, read_owner, state_directory
+from harness.provision.ownership import OwnedObject, read_objects, read_owner
+from harness.provision.state_directory import lock_state, remove_state_directory, state_directory
 
 _END_S = 2.0
 
@@ -59,6 +59,8 @@ def clean(directory: Path | None = None) -> list[CleanedObject]:
                     failures.append(f"{item.kind} {item.name} of run {run_id}: {error}")
             if len(failures) == failures_before:
                 shutil.rmtree(record.parent, ignore_errors=True)
+    unprivileged.remove_stale(where)
+    remove_state_directory(where)
     if failures:
         raise CleanupError("could not be removed: " + "; ".join(failures))
     return cleaned
@@ -67,16 +69,15 @@ def clean(directory: Path | None = None) -> list[CleanedObject]:
 @contextmanager
 def _living_run(where: Path) -> Iterator[str | None]:
     """Run id of the holder of the lock; None when there is none, and then nobody can become it within the block."""
-    descriptor = os.open(where / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            run_id = read_owner(where).get("run_id")
-            if not isinstance(run_id, str):
-                raise CleanupError("a run is just starting on this machine; try again") from None
-            yield run_id
-            return
+        descriptor = lock_state(where)
+    except BlockingIOError:
+        run_id = read_owner(where).get("run_id")
+        if not isinstance(run_id, str):
+            raise CleanupError("a run is just starting on this machine; try again") from None
+        yield run_id
+        return
+    try:
         yield None
     finally:
         os.close(descriptor)

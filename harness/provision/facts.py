@@ -12,12 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, MachineError
-from harness.provision import messages
+from harness.provision import messages, unprivileged
+from harness.provision.capabilities import (
+    CAP_NET_ADMIN,
+    CAP_NET_RAW,
+    CAP_SYS_ADMIN,
+    CAP_SYS_NICE,
+    held_capabilities,
+)
 from harness.provision.connections.local import in_throwaway_namespace
 from harness.provision.netem import netem_replace, netem_state
 from harness.provision.netlink import NETLINK_ROUTE, NetlinkError, Request, RouteSocket
 
-_CAP_NET_ADMIN, _CAP_NET_RAW, _CAP_SYS_ADMIN, _CAP_SYS_NICE = 12, 13, 21, 23
 _MASK_CPUS = 32
 _PROBE_LINK = "probe0"
 
@@ -52,6 +58,8 @@ class Facts:
     allowed_congestion_controls: tuple[str, ...]
     features: KernelFeatures
     cpu_mask: int = 1  # bit n: CPU n may be used; the first 32 only
+    rootless: bool = False  # in the user namespace of an ordinary user: capabilities hold for what was made in it
+    rootless_refusal: str = ""  # why that namespace could not be entered
 
     def missing_privileges(self) -> tuple[str, ...]:
         """Names of the capabilities without which the testbed cannot be built."""
@@ -66,7 +74,8 @@ class Facts:
         """MachineError naming everything this host lacks for the testbed; nothing when it has it all."""
         missing = self.missing_privileges()
         if missing:
-            raise MachineError(f"this process lacks {', '.join(missing)}: run as root")
+            otherwise = f"; without root, {self.rootless_refusal}" if self.rootless_refusal else ""
+            raise MachineError(f"this process lacks {', '.join(missing)}: run as root{otherwise}")
         wanted = {
             "network namespaces": self.features.namespaces,
             "veth links": self.features.veth,
@@ -83,14 +92,6 @@ def _read(path: str, default: str = "") -> str:
         return Path(path).read_text().strip()
     except OSError:
         return default
-
-
-def effective_capabilities(status_text: str) -> int:
-    """The effective capability set of /proc/<pid>/status as a bit set; 0 when the text has none."""
-    for line in status_text.splitlines():
-        if line.startswith("CapEff:"):
-            return int(line.split()[1], 16)
-    return 0
 
 
 def steal_fraction(stat_text: str) -> float:
@@ -143,7 +144,7 @@ def kernel_features() -> KernelFeatures:
 
 def gather_facts() -> Facts:
     """Facts about this host."""
-    capabilities = effective_capabilities(_read("/proc/self/status"))
+    capabilities = held_capabilities()
 
     def holds(number: int) -> bool:
         return bool(capabilities >> number & 1)
@@ -152,10 +153,10 @@ def gather_facts() -> Facts:
         kernel_release=platform.release(),
         machine=platform.machine(),
         cpus=len(os.sched_getaffinity(0)),
-        cap_net_admin=holds(_CAP_NET_ADMIN),
-        cap_net_raw=holds(_CAP_NET_RAW),
-        cap_sys_admin=holds(_CAP_SYS_ADMIN),
-        cap_sys_nice=holds(_CAP_SYS_NICE),
+        cap_net_admin=holds(CAP_NET_ADMIN),
+        cap_net_raw=holds(CAP_NET_RAW),
+        cap_sys_admin=holds(CAP_SYS_ADMIN),
+        cap_sys_nice=holds(CAP_SYS_NICE),
         rmem_max_bytes=int(_read("/proc/sys/net/core/rmem_max", "0")),
         wmem_max_bytes=int(_read("/proc/sys/net/core/wmem_max", "0")),
         clock_source=_read("/sys/devices/system/clocksource/clocksource0/current_clocksource", "unknown"),
@@ -164,4 +165,6 @@ def gather_facts() -> Facts:
         allowed_congestion_controls=tuple(_read("/proc/sys/net/ipv4/tcp_allowed_congestion_control").split()),
         features=kernel_features(),
         cpu_mask=sum(1 << cpu for cpu in os.sched_getaffinity(0) if cpu < _MASK_CPUS) or 1,
+        rootless=unprivileged.is_rootless(),
+        rootless_refusal=unprivileged.refusal(),
     )

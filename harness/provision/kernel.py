@@ -15,8 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 CLONE_NEWNET = 0x40000000
-NETNS_DIRECTORY = Path("/run/netns")
+ROOTLESS_VARIABLE = "SLIM_HARNESS_ROOTLESS"
+"""Of the environment of an ordinary user's command in a user namespace, and of every process it starts: the folder of
+the names of its network namespaces, which only they see."""
+NETNS_DIRECTORY = Path((os.geteuid() != 0 and os.environ.get(ROOTLESS_VARIABLE)) or "/run/netns")
 
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
 _MS_BIND = 4096
 _MS_REC = 16384
 _MS_SHARED = 1 << 20
@@ -73,6 +77,11 @@ def prepare_netns_directory() -> None:
     except OSError:
         _check(_libc.mount(target, target, b"none", _MS_BIND | _MS_REC, None), f"bind {NETNS_DIRECTORY}")
         _check(_libc.mount(b"", target, b"none", _MS_SHARED | _MS_REC, None), f"share {NETNS_DIRECTORY}")
+
+
+def mount_tmpfs(path: Path) -> None:
+    """Mount an empty file system in memory on an existing folder."""
+    _check(_libc.mount(b"names", str(path).encode(), b"tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, None), "mount")
 
 
 def bind_thread_namespace(path: Path) -> None:

@@ -1,12 +1,12 @@
 """Who owns what: one lock per machine and a write-ahead record of every object, so that a dead run can be removed.
 
-State directory (default /run/slim-harness, SLIM_HARNESS_STATE overrides it): `lock`, held with flock by the present
-run and naming it, and `<run_id>/objects.jsonl`, one JSON object a line, fsynced before the object it speaks of is made.
+State directory: `lock`, held with flock by the present run and naming it, and `<run_id>/objects.jsonl`, one JSON object
+a line, fsynced before the object it speaks of is made. Root and the users of a machine have directories of their own
+and share the machine's lock; whoever chooses a directory with SLIM_HARNESS_STATE has chosen that lock, too.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -20,16 +20,10 @@ from typing import Any
 
 from harness.errors import HarnessError, MachineError
 from harness.provision.connections.spawned import process_start_ticks
+from harness.provision.machine_lock import MachineLock
+from harness.provision.state_directory import LOCK, STATE_VARIABLE, lock_state, make_state_directory, state_directory
 
-STATE_VARIABLE = "SLIM_HARNESS_STATE"
-DEFAULT_STATE_DIRECTORY = Path("/run/slim-harness")
-_LOCK = "lock"
 _RECORD = "objects.jsonl"
-
-
-def state_directory() -> Path:
-    """Where ownership is recorded on this machine."""
-    return Path(os.environ.get(STATE_VARIABLE) or DEFAULT_STATE_DIRECTORY)
 
 
 def link_alias(run_id: str) -> str:
@@ -77,10 +71,13 @@ def read_objects(path: Path) -> list[OwnedObject]:
 class Ownership:
     """The present run's record. Use as a context manager, or call `release` when nothing of the run is left."""
 
-    def __init__(self, run_id: str, directory: Path, lock_descriptor: int) -> None:
+    def __init__(
+        self, run_id: str, directory: Path, lock_descriptor: int, machine_lock: MachineLock | None = None
+    ) -> None:
         self.run_id = run_id
         self.directory = directory
         self._lock_descriptor = lock_descriptor
+        self._machine_lock = machine_lock
         self._guard = threading.Lock()
         self._path = directory / run_id / _RECORD
         self._objects: dict[int, OwnedObject] = {}
@@ -101,16 +98,19 @@ class Ownership:
         """Become the one run on this machine; MachineError naming the present owner when there is one already."""
         where = directory if directory is not None else state_directory()
         try:
-            where.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(where / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise MachineError(f"state directory {where}: {error.strerror}; set {STATE_VARIABLE} to another") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            make_state_directory(where)
+            descriptor = lock_state(where)
         except BlockingIOError:
             owner = describe_owner(read_owner(where))
-            os.close(descriptor)
             raise MachineError(f"another run is active on this machine: {owner}; wait for it or end it") from None
+        except OSError as error:
+            raise MachineError(f"state directory {where}: {error.strerror}; set {STATE_VARIABLE} to another") from error
+        chosen = directory is not None or os.environ.get(STATE_VARIABLE)
+        try:
+            machine_lock = None if chosen else MachineLock()
+        except MachineError:
+            os.close(descriptor)
+            raise
         owner_text = json.dumps(
             {
                 "run_id": run_id,
@@ -123,7 +123,7 @@ class Ownership:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, owner_text.encode(), 0)
         os.fsync(descriptor)
-        return cls(run_id, where, descriptor)
+        return cls(run_id, where, descriptor, machine_lock)
 
     def intend(self, kind: str, name: str, identity: Mapping[str, Any] | None = None) -> int:
         """Record, on disk, that an object is about to be made; returns its number."""
@@ -186,6 +186,8 @@ class Ownership:
         os.ftruncate(self._lock_descriptor, 0)
         os.close(self._lock_descriptor)
         self._lock_descriptor = -1
+        if self._machine_lock is not None:
+            self._machine_lock.release()
 
     def __enter__(self) -> Ownership:
         return self
@@ -197,7 +199,7 @@ class Ownership:
 def read_owner(directory: Path) -> dict[str, Any]:
     """What the lock file says of its holder; empty when it says nothing readable."""
     try:
-        owner = json.loads((directory / _LOCK).read_text())
+        owner = json.loads((directory / LOCK).read_text())
     except (OSError, ValueError):
         return {}
     return owner if isinstance(owner, dict) else {}

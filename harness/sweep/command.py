@@ -16,6 +16,7 @@ import click
 from harness.errors import UsageError
 from harness.provision.facts import Facts, gather_facts
 from harness.provision.interrupt import interruptible
+from harness.provision.unprivileged import enter
 from harness.record.manifest import collect_manifest
 from harness.record.sweep import read_entries
 from harness.sink.background import Recorded, delivering
@@ -74,6 +75,8 @@ def sweep(
     if resume is not None and results is not None:
         raise UsageError(f"--results {results}: --resume {resume} goes on where that sweep is; leave one of them out")
     loaded, factor = load_sweep(file, overrides), _scale(scale)
+    if not dry_run:
+        enter()
     target = find_target(influx, ("", "", ""), os.environ)
 
     def rates(frame_sizes: Sequence[int]) -> tuple[Mapping[int, float], str]:

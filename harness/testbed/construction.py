@@ -23,6 +23,7 @@ from harness.testbed.backend import Shape, resolve_backend, shape_of
 from harness.testbed.conditions import MAX_RATE_BPS, Direction, LinkConditions
 from harness.testbed.topology import Topology
 
+RENO = "reno"
 _QUIET_PORT = {"learning": False, "flood": False, "mcast_flood": False, "isolated": False}
 _SYSCTLS = {
     "net.ipv6.conf.all.disable_ipv6": "1",
@@ -38,12 +39,22 @@ _FABRIC_SYSCTLS = {f"net.bridge.bridge-nf-call-{table}": "0" for table in ("ipta
 _GENERATOR_SYSCTLS = {"net.ipv4.conf.all.arp_ignore": "1"}
 
 
+def usable_congestion_control(wanted: str, facts: Facts) -> str:
+    """What TCP between the instances will use: `wanted`, unless the machine does not allow it to everybody and this
+    process may not change that. RENO is always allowed.
+    """
+    if wanted in facts.allowed_congestion_controls or not facts.rootless:
+        return wanted
+    return RENO
+
+
 def tasks_for(topology: Topology, facts: Facts) -> list[Task]:
     """All tasks that build the testbed, in order. MachineError when this host cannot do what the topology asks for."""
     backend = resolve_backend(topology, facts).name
     if topology.congestion_control not in facts.congestion_controls:
         known = ", ".join(facts.congestion_controls)
         raise MachineError(f"TCP congestion control {topology.congestion_control!r}: not available; there are {known}")
+    topology = replace(topology, congestion_control=usable_congestion_control(topology.congestion_control, facts))
     return [
         *_host_parameters(topology),
         *_namespaces(topology, facts, backend),

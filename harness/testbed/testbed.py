@@ -23,7 +23,7 @@ from harness.testbed import topology as names
 from harness.testbed.attachment import generator_nodes, management_link, port_link
 from harness.testbed.backend import resolve_backend
 from harness.testbed.changes import LinkChanges, SetGenerated
-from harness.testbed.construction import tasks_for
+from harness.testbed.construction import tasks_for, usable_congestion_control
 from harness.testbed.fabric import Fabric
 from harness.testbed.topology import Topology
 
@@ -113,6 +113,13 @@ class Testbed:
     def port_link(self, node: str) -> str:
         """Link of a node that its dataplane ports, or its kernel's stack, are on."""
         return port_link(self.topology, self.backend, node)
+
+    @property
+    def congestion_control(self) -> str:
+        """What TCP between the instances uses; not always what the topology asks for, see
+        `usable_congestion_control`.
+        """
+        return usable_congestion_control(self.topology.congestion_control, self.facts)
 
     @property
     def fabric(self) -> Fabric:

@@ -5,7 +5,13 @@ import dataclasses
 import pytest
 
 from harness.doctor import exit_code
-from harness.doctor.kernel import assess_clock, assess_features, assess_packet_sockets, assess_privileges
+from harness.doctor.kernel import (
+    assess_clock,
+    assess_congestion_control,
+    assess_features,
+    assess_packet_sockets,
+    assess_privileges,
+)
 from harness.provision.facts import KernelFeatures, gather_facts
 
 
@@ -41,9 +47,18 @@ def test_what_could_not_be_tried_is_not_called_missing():
 
 def test_privileges_are_named():
     assert assess_privileges(()).level == "ok"
-    finding = assess_privileges(("CAP_NET_RAW",))
+    finding = assess_privileges(("CAP_NET_RAW",), refusal="user namespaces are forbidden by x = 0")
     assert finding.level == "missing"
     assert "CAP_NET_RAW" in finding.observed
+    assert "forbidden by x = 0" in finding.observed
+    assert assess_privileges((), rootless=True).level == "ok"
+
+
+def test_another_congestion_control_than_wanted_is_told():
+    assert assess_congestion_control("cubic", "cubic").level == "ok"
+    finding = assess_congestion_control("cubic", "reno")
+    assert finding.level == "degraded"
+    assert "cubic is not in net.ipv4.tcp_allowed_congestion_control" in finding.observed
 
 
 def test_packet_sockets_are_needed():

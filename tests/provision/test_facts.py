@@ -5,14 +5,9 @@ import dataclasses
 import pytest
 
 from harness.errors import MachineError
-from harness.provision.facts import KernelFeatures, effective_capabilities, gather_facts, steal_fraction
+from harness.provision.facts import KernelFeatures, gather_facts, steal_fraction
 
 ALL = KernelFeatures(namespaces=True, veth=True, bridge=True, tbf=True, netem=False)
-
-
-def test_reads_the_effective_capabilities() -> None:
-    assert effective_capabilities("Name:\tx\nCapEff:\t0000000000003000\n") == 0x3000
-    assert effective_capabilities("nothing") == 0
 
 
 @pytest.mark.parametrize(
@@ -27,6 +22,9 @@ def test_names_every_missing_privilege() -> None:
     facts = dataclasses.replace(gather_facts(), cap_net_admin=False, cap_net_raw=True, cap_sys_admin=False)
     with pytest.raises(MachineError, match="CAP_NET_ADMIN, CAP_SYS_ADMIN: run as root"):
         facts.require_testbed()
+    refused = dataclasses.replace(facts, rootless_refusal="user namespaces are refused")
+    with pytest.raises(MachineError, match="CAP_SYS_ADMIN: run as root; without root, user namespaces are refused"):
+        refused.require_testbed()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError, MachineError
-from harness.provision.ownership import Ownership, describe_owner, read_objects, read_owner, state_directory
+from harness.provision.ownership import Ownership, describe_owner, read_objects, read_owner
 
 
 def test_the_record_is_on_disk_before_and_after_an_object_is_made(tmp_path: Path) -> None:
@@ -76,13 +76,6 @@ def test_an_unwritable_state_directory_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(MachineError, match="SLIM_HARNESS_STATE"):
         Ownership.acquire("runa0001", tmp_path / "file" / "state")
-
-
-def test_the_environment_moves_the_state_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("SLIM_HARNESS_STATE", str(tmp_path))
-    assert state_directory() == tmp_path
-    monkeypatch.delenv("SLIM_HARNESS_STATE")
-    assert state_directory() == Path("/run/slim-harness")
 
 
 def test_the_owner_is_described_even_when_the_lock_says_nothing() -> None:

@@ -19,8 +19,9 @@ import pytest
 
 from harness.doctor.cache import warm_cache
 from harness.provision import kernel, messages
+from harness.provision.capabilities import held_capabilities, missing_privileges
 from harness.provision.connections.local import LocalConnection
-from harness.provision.ownership import STATE_VARIABLE
+from harness.provision.state_directory import STATE_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = ROOT / "profiles" / "smoke.toml"
@@ -49,8 +50,8 @@ def own_namespace_names() -> None:
 
     It changes the mounts of the calling thread for good; the rest of the machine does not notice.
     """
-    if os.geteuid() != 0:
-        return
+    if missing_privileges(held_capabilities()):
+        return  # every test is skipped
     kernel.NETNS_DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
     directory = str(kernel.NETNS_DIRECTORY).encode()
     for result in (
@@ -151,13 +152,13 @@ class Cli:
             timeout=deadline_s,
         )
 
-    def start(self, *arguments: str | Path) -> Running:
+    def start(self, *arguments: str | Path, prefix: Sequence[str] = ()) -> Running:
         """Start one command; its output goes to a file."""
         self._started += 1
         output = self._folder / f"output-{self._started}"
         with output.open("w") as file:
             popen = subprocess.Popen(
-                [sys.executable, "-m", "harness", *map(str, arguments)],
+                [*prefix, sys.executable, "-m", "harness", *map(str, arguments)],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

@@ -15,8 +15,6 @@ import pytest
 from harness.bench.figures import BenchReport
 from harness.provision.kernel import NETNS_DIRECTORY
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
-
 TIMEOUT_S = 400.0
 SIZES = (512, 1400)
 

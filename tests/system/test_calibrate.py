@@ -6,7 +6,6 @@ Tolerances are those of a machine that is busy with other work; the limits thems
 from __future__ import annotations
 
 import json
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,8 @@ import pytest
 
 from harness.calibrate import calibrate
 from harness.profile import load_profile
-from harness.provision.ownership import STATE_VARIABLE
+from harness.provision.state_directory import STATE_VARIABLE
 from tests.system.conftest import SMOKE, Cli, Machine, wait_until
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 
 FAST_BPS, SLOW_BPS = 200_000_000, 100_000_000
 LATENCY_NS = 5_000_000

@@ -18,7 +18,6 @@ from harness.testbed.topology import NODES
 from tests.system.conftest import Cli, Machine, Running, changes, command_line, phases_of, wait_until
 
 pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
     pytest.mark.timeout(240),  # the first test may wait for the compiler
 ]
 

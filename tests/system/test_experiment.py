@@ -22,7 +22,6 @@ import pytest
 from tests.system.conftest import Cli, Machine, changes
 
 pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
     pytest.mark.timeout(240),  # the first test waits for the whole experiment, and for the compiler before it
 ]
 

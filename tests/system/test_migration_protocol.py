@@ -43,7 +43,6 @@ from harness.testbed.topology import Topology, UplinkSpec
 
 # The first start on a machine compiles the packet path, twice at once.
 pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
     pytest.mark.timeout(400),
 ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,8 +28,6 @@ from harness.provision.tasks.route import DefaultRoute
 from harness.provision.tasks.sysctl import Sysctls, read_sysctl
 from tests.provision.contract import check_contract
 from tests.system.untouched import Machine, connection, run_id, untouched  # noqa: F401 (fixtures)
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 
 
 class Place(NamedTuple):
@@ -115,6 +112,7 @@ def test_one_refusal_in_a_batch_is_reported_and_the_rest_is_done(place: Place) -
     assert route.dump(messages.link_get("port"))[0].get_attr("IFLA_MTU") == 1280
 
 
+@pytest.mark.real_root("it changes a parameter of the machine")
 def test_a_parameter_of_the_host_gets_its_value_back(
     tmp_path: Path, connection: LocalConnection, run_id: str, untouched: Machine
 ) -> None:

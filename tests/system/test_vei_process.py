@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 # The first start on a machine compiles the packet path.
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [
+    pytest.mark.timeout(400),
+    pytest.mark.real_root("it opens ports in the machine's own network namespace"),
+]
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 15.0

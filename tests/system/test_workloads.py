@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import sys
 from pathlib import Path
@@ -20,7 +19,6 @@ from scapy.utils import wrpcap
 from tests.system.conftest import Cli, Machine
 
 pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
     pytest.mark.timeout(240),
 ]
 

@@ -32,7 +32,10 @@ class Wire:
     def __init__(self, testbed: Testbed, node: str, link: str = "up0") -> None:
         self.node = node
         self.socket = testbed.connection.socket_in(testbed.topology.netns(node), socket.AF_PACKET, socket.SOCK_RAW)
-        self.socket.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE: nothing may be lost here
+        try:
+            self.socket.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE: nothing may be lost here
+        except PermissionError:  # in the user namespace of an ordinary user
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 20)
         self.socket.bind((link, ETH_P_ALL))
         self.socket.setsockopt(263, 23, 1)  # SOL_PACKET, PACKET_IGNORE_OUTGOING
         self.socket.setblocking(False)

@@ -14,8 +14,9 @@ from harness.provision.tasks.netns import NetworkNamespace
 from harness.provision.tasks.offloads import OffloadsOff
 from harness.provision.tasks.qdisc import Qdiscs
 from harness.provision.tasks.route import DefaultRoute
+from harness.provision.tasks.sysctl import SysctlMember, Sysctls
 from harness.testbed.attachment import management_link
-from harness.testbed.construction import receive_mask, tasks_for
+from harness.testbed.construction import receive_mask, tasks_for, usable_congestion_control
 from harness.testbed.topology import Topology, UplinkSpec
 
 FACTS = Facts(
@@ -50,6 +51,20 @@ def test_a_congestion_control_is_allowed_on_the_host_before_a_namespace_asks_for
     first, *rest = tasks_for(Topology("abcdefg1"), FACTS)
     assert first.wanted() == {"net.ipv4.tcp_allowed_congestion_control cubic": "present"}
     assert all(isinstance(task, NetworkNamespace) for task in rest[:5])
+
+
+@pytest.mark.parametrize(
+    ("rootless", "allowed", "expected"),
+    [(True, ("reno",), "reno"), (True, ("reno", "cubic"), "cubic"), (False, ("reno",), "cubic")],
+)
+def test_without_root_the_instances_use_what_the_host_allows(
+    rootless: bool, allowed: tuple[str, ...], expected: str
+) -> None:
+    facts = dataclasses.replace(FACTS, rootless=rootless, allowed_congestion_controls=allowed)
+    assert usable_congestion_control("cubic", facts) == expected
+    tasks = tasks_for(Topology("abcdefg1"), facts)
+    assert wanted(tasks, SysctlMember) == {f"net.ipv4.tcp_allowed_congestion_control {expected}": "present"}
+    assert wanted(tasks, Sysctls)["net.ipv4.tcp_congestion_control"] == expected
 
 
 def test_the_vnf_addresses_belong_to_the_source_and_each_node_has_its_own() -> None:
