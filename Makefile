@@ -1,6 +1,7 @@
 # Everything runs from a virtual environment in .venv that is made when it is missing or pyproject.toml has changed.
 #   make run [PROFILE=profiles/nat_1400B.toml] [ARGS="--set load.rate=300M"]
 #   make test    all checks and tests through tox
+#   make soak [COUNT=500 SEED=1]    seeded faults, every promise checked after each; goes on where it was
 #   make lint    formatting, lint rules and types only
 #   make clean   remove the environments, caches and build products (results are kept)
 # As root, or as an ordinary user where the kernel permits user namespaces; 'harness doctor' says what differs.
@@ -9,15 +10,21 @@ SHELL   := /bin/sh
 PYTHON  ?= python3
 VENV    := .venv
 PROFILE ?= profiles/nat_512B.toml
+COUNT   ?= 500
+SEED    ?= 1
 ARGS    ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint clean
+.PHONY: run test soak lint clean
 
 run: $(VENV)/.installed
 	$(VENV)/bin/harness doctor --warm-cache --quiet
 	$(VENV)/bin/harness run $(PROFILE) $(ARGS)
+
+soak: $(VENV)/.installed
+	$(VENV)/bin/harness doctor --warm-cache --quiet
+	$(VENV)/bin/harness soak profiles/soak.toml --count $(COUNT) --seed $(SEED)
 
 test: $(VENV)/bin/tox
 	$(VENV)/bin/tox run

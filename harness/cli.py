@@ -6,6 +6,7 @@ Exit codes: 0 success, 1 run failed, 2 usage or invalid profile, 3 a limit breac
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -262,6 +263,7 @@ def version() -> int:
 
 cli.add_command(_Later("sweep", "harness.sweep.command", "Run a matrix of profiles, repeated in random order."))
 cli.add_command(_Later("host", "harness.remote.command", "Other hosts: list, check and describe them."))
+cli.add_command(_Later("soak", "harness.soak.command", "Run seeded faults for hours and check every promise."))
 cli.add_command(_Later("push", "harness.sink.command", "Deliver the points of results to InfluxDB."))
 cli.add_command(_Later("model", "harness.models.command", "Calculate what the papers' models say of a migration."))
 cli.add_command(_Later("compare", "harness.report.compare_command", "Set two results or two bench files side by side."))
@@ -284,6 +286,11 @@ def invoke(arguments: list[str] | None = None) -> int:
         return _fail(error, f"{error.format_message().rstrip('.')}{hint}", UsageError.exit_code, debug)
     except KeyboardInterrupt as error:
         return _fail(error, "interrupted", INTERRUPTED, debug)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        what = f"{error.filename or 'a file'}: cannot be written ({error.strerror}); make room or choose another folder"
+        return _fail(error, what, MachineError.exit_code, debug)
     except BrokenPipeError:
         # The reader of a pipe has gone: that ends the command, and is no mistake to report.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -50,6 +50,9 @@ ALLOWED: dict[str, set[str]] = {
     "harness.calibrate": LOW
     | {"harness.measure", "harness.testbed", "harness.profile", "harness.plan", "harness.experiment"},
     "harness.bench": MIDDLE | {"harness.report", "harness.profile", "harness.plan", "harness.experiment"},
+    "harness.soak": MIDDLE
+    | {"harness.faults", "harness.profile", "harness.plan", "harness.options", "harness.experiment"}
+    | {"harness.doctor.cache"},
     "harness.sweep": MIDDLE
     | {"harness.profile", "harness.plan", "harness.options", "harness.experiment"}
     | {"harness.bench", "harness.calibrate", "harness.doctor.cache", "harness.sink"},

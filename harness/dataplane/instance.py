@@ -33,7 +33,7 @@ from harness.dataplane.installer import install_duplicates, install_statelets
 from harness.dataplane.packet_socket import read_statistics
 from harness.dataplane.scheduling import set_dataplane_scheduling
 from harness.dataplane.status_page import open_status_page, read_status
-from harness.dataplane.trace import take_records
+from harness.dataplane.trace import RECORD_BYTES, take_records
 from harness.errors import DeadlineExceeded, HarnessError
 
 __all__ = [
@@ -168,15 +168,28 @@ class Instance:
     def _keep_records(self, file: BinaryIO | None) -> None:
         """Beside the engine: write the trace away, and bring the kernel's counters to the status page."""
         number = 0
+        pending = b""
         while not self._records_end.wait(_RECORDS_PERIOD_S):
             number += 1
             if file is not None:
-                file.write(take_records(self._engine.trace_ring))
+                pending = self._write_trace(file, pending)
             if number % _STATISTICS_EVERY == 0:
                 self._read_kernel_statistics()
         if file is not None:
-            file.write(take_records(self._engine.trace_ring))
+            if self._write_trace(file, pending):
+                # What is written ends with a whole record; that some are missing shows in their number.
+                file.truncate(file.tell() // RECORD_BYTES * RECORD_BYTES)
             file.close()
+
+    def _write_trace(self, file: BinaryIO, pending: bytes) -> bytes:
+        """Write what waits, then what the ring holds; returns what a full disk did not take. The ring keeps the rest
+        meanwhile, and counts what it has no room for."""
+        while pending := pending or take_records(self._engine.trace_ring):
+            try:
+                pending = pending[file.write(pending) :]
+            except OSError:
+                break
+        return pending
 
     # -- control operations ---------------------------------------------------------------------------------------
 

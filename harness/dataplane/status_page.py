@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ def open_status_page(path: Path | None) -> np.ndarray:
     if path is None:
         return np.zeros(es.STATUS_WORDS, np.int64)
     with path.open("w+b") as file:
-        file.truncate(size)
+        # Not only a length: a page that the disk has no room for would end the process when it is first written.
+        os.posix_fallocate(file.fileno(), 0, size)
         return np.frombuffer(mmap.mmap(file.fileno(), size), np.int64)
 
 

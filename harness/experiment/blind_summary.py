@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from harness.experiment.collect import instance_pairs
 from harness.experiment.fault_summary import fault_doubts, fault_failures, fault_part
-from harness.experiment.run import RunRecord
+from harness.experiment.run_record import RunRecord
 from harness.experiment.summary import gather_evidence, host_part, migration_part
 from harness.measure.host import load_between
 from harness.measure.invariants import check_migration, counters_exact, state_equals_reference
@@ -28,7 +28,7 @@ def summarise_blind(
     evidence = gather_evidence(profile, record, folder)
     invariants = [
         state_equals_reference(evidence.comparison),
-        counters_exact(instance_pairs(record.before, record.after, record.ended)),
+        counters_exact(instance_pairs(record.before, record.after, record.restless)),
     ]
     if evidence.migrated:
         invariants += check_migration(

@@ -49,6 +49,12 @@ class Reading:
     softnet_dropped_packets: int
     generator: GeneratorReading = field(default_factory=dict)
 
+    @property
+    def passed(self) -> list[tuple[int, int]]:
+        """Frames that have passed the links of the instances and of both ends."""
+        links = (self.fabric.link(node, names.UPLINK) for node in names.NODE_MACS)
+        return [(link.rx_packets, link.tx_packets) for link in links]
+
 
 def softnet_dropped_packets(text: str) -> int:
     """Sum over CPUs of the second column of /proc/net/softnet_stat (hexadecimal): backlog overflows."""

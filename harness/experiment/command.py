@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import DeadlineExceeded, HarnessError, MachineError
-from harness.experiment.collect import Reading
-from harness.experiment.run import DONE_TIMEOUT_S, SETTLE_S, Run
+from harness.experiment.run import DONE_TIMEOUT_S, Run
 from harness.experiment.sampling import Sampler, Watched
 from harness.measure.host import read_host
 from harness.profile.model import Profile
@@ -25,7 +24,6 @@ _NODES = {CLIENT: names.LOADGEN, SERVER: names.ECHOSERVER}
 OUTPUT_BYTES_MAX = 1 << 20
 """What is kept of a program's output."""
 START_TIMEOUT_S = 20.0
-_QUIET_WITHIN_S = 3.0
 
 
 def require_programs(profile: Profile) -> None:
@@ -138,22 +136,3 @@ class CommandRun(Run):
                 "server": server,
             }
         )
-
-    def _quiet_reading(self) -> tuple[Reading, bool]:
-        """Counters when the kernel's TCP has no more to say, and whether that moment has come in time."""
-        deadline = time.monotonic() + _QUIET_WITHIN_S
-        last = self._reading()
-        while True:
-            time.sleep(SETTLE_S)
-            reading = self._reading()
-            if _passed(reading) == _passed(last):
-                return reading, True
-            if time.monotonic() > deadline:
-                return reading, False
-            last = reading
-
-
-def _passed(reading: Reading) -> list[tuple[int, int]]:
-    """Frames that have passed the links of the instances and of both ends."""
-    links = (reading.fabric.link(node, names.UPLINK) for node in names.NODE_MACS)
-    return [(link.rx_packets, link.tx_packets) for link in links]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from harness.experiment.collect import instance_pairs
 from harness.experiment.fault_summary import fault_doubts, fault_failures, fault_part
 from harness.experiment.impairment_summary import described_links, impairment_summaries, judged_run_delays
-from harness.experiment.run import RunRecord
+from harness.experiment.run_record import RunRecord
 from harness.experiment.summary import gather_evidence, host_part, migration_part
 from harness.measure.host import load_between
 from harness.measure.invariants import Invariant, check_migration, counters_exact, state_equals_reference

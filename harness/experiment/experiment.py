@@ -6,7 +6,7 @@ import secrets
 import string
 import sys
 import time
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +18,12 @@ from harness.errors import HarnessError
 from harness.experiment.blind_summary import summarise_blind
 from harness.experiment.command import CommandRun, require_programs
 from harness.experiment.command_summary import summarise_command
+from harness.experiment.faults import needs_small_disk
 from harness.experiment.latency_generator import GENERATOR_MODULE
 from harness.experiment.points import run_points, series_of, summary_point
 from harness.experiment.processes import INSTANCE_MODULE, LOAD_MODULES
-from harness.experiment.run import Run, RunRecord
+from harness.experiment.run import Run
+from harness.experiment.run_record import RunRecord
 from harness.experiment.summary import summarise, unusable
 from harness.experiment.verification import MODULE as VERIFY_MODULE
 from harness.options import RunOptions
@@ -43,6 +45,8 @@ from harness.testbed.testbed import Testbed
 STATUS_SUFFIX = ".status"
 LOG = "experiment.log"
 LOG_WIDTH = 160
+SMALL_DISK_BYTES = 32 << 20
+"""Beside twice what a run is expected to write."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,12 @@ def run_experiment(profile: Profile, plan: Plan, options: RunOptions) -> Experim
     it with what was measured so far on the disk.
     """
     console = Console(file=sys.stderr if options.json else sys.stdout, highlight=False)
-    experiment = _Experiment(profile, plan, options, console)
     if options.check:
-        return experiment.check()
-    with interruptible():
-        result = experiment.carry_out()
+        return Experiment(profile, plan, options, console).check()
+    # What is killed on purpose is to be there again before the load has ended.
+    template: AbstractContextManager[Template | None] = process_template() if profile.fault else nullcontext()
+    with interruptible(), template as processes:
+        result = Experiment(profile, plan, options, console, processes).carry_out()
     if not options.json:
         show(result.path, console=console)
     return result
@@ -83,7 +88,7 @@ def run_quietly(
     """As `run_experiment`, for a caller with runs of its own to show: everything for people goes to `experiment.log` in
     the directory, and signals are the caller's (see `interruptible`). template: from `process_template`.
     """
-    return _Experiment(profile, plan, options, None, template).carry_out()
+    return Experiment(profile, plan, options, None, template).carry_out()
 
 
 def process_template() -> Template:
@@ -91,8 +96,8 @@ def process_template() -> Template:
     return Template((INSTANCE_MODULE, GENERATOR_MODULE, *LOAD_MODULES, VERIFY_MODULE))
 
 
-class _Experiment:
-    """`console` None: a file in the experiment's directory."""
+class Experiment:
+    """A directory, a testbed and the runs of a plan. `console` None: a file in the experiment's directory."""
 
     def __init__(
         self,
@@ -192,13 +197,17 @@ class _Experiment:
             if not self._standing:
                 self._testbed.provision()
                 self._standing = True
-            with LiveView(title, self._console) as view:
+            with self._disk(folder), LiveView(title, self._console) as view:
                 kind = CommandRun if self._profile.load.workload == "command" else Run
                 record = kind(self._profile, self._testbed, run, folder, view.update, self._template).carry_out()
             # The next run starts from what the profile says, whatever this one has changed and put back.
             self._standing = not self._plan.impairments
             with closing(record):
                 summary = self._summarise(folder, record)
+        except OSError as error:
+            # A file that cannot be written or read says nothing of the migration. Nothing of the run is left running.
+            reason = f"{error.filename or folder.path}: {error.strerror or error}"
+            summary = unusable(started_ns, self._plan, self._profile, run, self._run_id(run), reason, "INVALID")
         except HarnessError as error:
             # Kept and shown like every other run; the next one starts from a fresh boot. A process that did not become
             # ready has taken the testbed down, and any other failure may have left it otherwise than it shall be.
@@ -212,6 +221,13 @@ class _Experiment:
         self._keep(folder, run, summary, started_ns)
         reasons = "".join(f"\n  {reason}" for reason in summary.validity.reasons)
         self._print(f"run {title}: {summary.validity.verdict}{reasons}")
+
+    def _disk(self, folder: Folder) -> AbstractContextManager[None]:
+        """Where the schedule fills the disk: one of its own for the run's folder."""
+        if not needs_small_disk(self._profile.faults):
+            return nullcontext()
+        expected_bytes = self._plan.disk_bytes // len(self._plan.runs)
+        return self._testbed.small_disk(folder.path, 2 * expected_bytes + SMALL_DISK_BYTES)
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.experiment.run import RunRecord
+from harness.experiment.run_record import RunRecord
 from harness.measure.ledger import Ledger
 from harness.record.summary import FaultSummary
 from harness.testbed import topology as names
@@ -13,6 +13,9 @@ def fault_part(record: RunRecord) -> tuple[FaultSummary, ...]:
     return tuple(
         FaultSummary(
             fault=entry.fault.describe(),
+            target=entry.fault.target,
+            action=entry.fault.action,
+            when=entry.fault.when,
             state=entry.state,
             attempt=entry.attempt,
             phase=entry.during,

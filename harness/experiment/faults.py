@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from harness.experiment.timeline import Entry, Timeline
 from harness.faults.history import Happened
@@ -18,6 +18,11 @@ from harness.testbed import topology as names
 from harness.testbed.testbed import StartedProcess, Testbed
 
 OVER_MARGIN_S = 2.0
+
+
+def needs_small_disk(schedule: Sequence[Fault]) -> bool:
+    """Whether the run's folder is to be a file system of its own, which can be filled."""
+    return any(fault.target == "disk" for fault in schedule)
 
 
 class RunFaults:
@@ -43,7 +48,8 @@ class RunFaults:
         relays = None
         if any(fault.target in STREAMS for fault in self._schedule):
             relays = Relays(names.MANAGEMENT_ADDRESSES[names.FABRIC], self._testbed.controller_socket)
-        stage = Stage(self._processes, self._testbed.fabric, relays)
+        disk = self._folder.path if needs_small_disk(self._schedule) else None
+        stage = Stage(self._processes, self._testbed.fabric, relays, disk)
         self._nemesis = Nemesis(
             self._schedule, stage, journal, lambda at_ns, name, act: timeline.add(Entry(at_ns, name, act, "fault"))
         )

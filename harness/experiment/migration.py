@@ -177,6 +177,7 @@ def migration_summary(
             AttemptSummary(
                 epoch=attempt.epoch,
                 outcome=attempt.outcome,
+                moved=attempt.moved,
                 reason=attempt.reason,
                 started_ns=attempt.started_ns,
                 ended_ns=attempt.ended_ns,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from harness.experiment.run import RunRecord
+from harness.experiment.run_record import RunRecord
 from harness.measure.host import load_between
 from harness.measure.packets import PacketRecords
 from harness.measure.series import TrafficSeries, traffic_columns, traffic_series

@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
 
 from harness.dataplane import engine_state as es
 from harness.dataplane.status_page import map_status_page
-from harness.dataplane.trace import RECORD_BYTES
 from harness.errors import HarnessError
 from harness.experiment.attempts import Attempts
 from harness.experiment.collect import Reading, take_reading
 from harness.experiment.faults import RunFaults
-from harness.experiment.impairments import ImpairmentRecord, Impairments, contention_specs, is_contention
+from harness.experiment.impairments import Impairments, contention_specs, is_contention
 from harness.experiment.latency_generator import LatencyGenerator
 from harness.experiment.migration import CONTROL, Controls, encrypts, make_run_parties, migration_settings
 from harness.experiment.processes import (
@@ -29,10 +27,10 @@ from harness.experiment.processes import (
     status_path,
     trace_path,
 )
-from harness.experiment.sampling import Sampler, Series, Watched, map_load_page, port_word, watch_instances
+from harness.experiment.run_record import RunRecord, cut_trace
+from harness.experiment.sampling import Sampler, Watched, map_load_page, watch_instances
 from harness.experiment.verification import Reference
-from harness.faults.history import Happened
-from harness.measure.host import HostSample, read_host
+from harness.measure.host import read_host
 from harness.migration.controller import migrate
 from harness.migration.outcome import MigrationOutcome
 from harness.migration.phases import PhaseEvent
@@ -44,7 +42,6 @@ from harness.profile.model import Profile
 from harness.provision.connections.template import Template
 from harness.record.events import EventLog
 from harness.record.rundir import LOGS, Folder
-from harness.record.summary import CommandSummary, Encryption
 from harness.report.live import LiveSample
 from harness.testbed import topology as names
 from harness.testbed.conditions import Direction, LinkConditions
@@ -55,69 +52,8 @@ LEAD_NS = 1_000_000_000
 others (0.7 s have been seen); a process refuses a start that is past."""
 SETTLE_S = 0.25
 """After the last reply: time for every counter to reach its page."""
+QUIET_WITHIN_S = 3.0
 DONE_TIMEOUT_S = 30.0
-
-
-@dataclass
-class RunRecord:
-    """What a run left behind beside its files; the summary is made from it."""
-
-    run: PlannedRun
-    started_wall_ns: int
-    window_start_ns: int = 0
-    before: Reading | None = None
-    after: Reading | None = None
-    host: list[HostSample] = field(default_factory=list)
-    series: Series = field(default_factory=Series)
-    outcome: MigrationOutcome | None = None
-    encryption: Encryption = "none"
-    refused_connections: int = 0
-    pages: dict[str, np.ndarray] = field(default_factory=dict)
-    traces: dict[str, Path] = field(default_factory=dict)
-    """By instance, of its present process."""
-    state: Path | None = None
-    doubts: list[str] = field(default_factory=list)
-    state_records: int | None = None
-    table_seed: int = field(default=0, repr=False)
-    impairments: ImpairmentRecord = field(default_factory=ImpairmentRecord)
-    command: CommandSummary | None = None
-    """What the client came to, where the workload is a command; there are no packets of a load then."""
-    faults: tuple[Happened, ...] = ()
-    killed: dict[str, str] = field(default_factory=dict)
-    """Titles of processes that a fault had ended at the end of the run, and which fault."""
-    is_quiet: bool = True
-    """Whether nothing was under way any more at the last reading."""
-    reference: Reference | None = None
-    """Started when the traffic had ended, where the profile verifies; `close` releases it."""
-
-    @property
-    def ended(self) -> set[str]:
-        """Titles of processes that ended during the run, those rebooted included."""
-        return {entry.fault.target for entry in self.faults if entry.fault.action == "kill" and entry.has_begun}
-
-    @property
-    def is_blind(self) -> bool:
-        """Whether nobody is left who could say what became of the packets: an end of the VNF kept no records."""
-        return bool({names.LOADGEN, names.ECHOSERVER} & set(self.killed))
-
-    @property
-    def owner(self) -> str:
-        """The instance that had the traffic at the end."""
-        return names.DESTINATION if self.outcome is not None and self.outcome.moved else names.SOURCE
-
-    def close(self) -> None:
-        """End what still runs for this record. Doing it twice is no error."""
-        if self.reference is not None:
-            self.reference.close()
-
-
-def cut_trace(path: Path, page: np.ndarray) -> list[str]:
-    """A doubt where the trace of a process that was killed ends before what it had processed."""
-    processed = int(page[es.EXPIRED_AT]) + sum(port_word(page, port, es.PROCESSED) for port in (0, 1))
-    written = path.stat().st_size // RECORD_BYTES if path.exists() else 0
-    if not path.exists() or written >= processed:
-        return []
-    return [f"{path.name} holds {written} of {processed} packets: its process was killed"]
 
 
 class Run:
@@ -174,6 +110,8 @@ class Run:
                     self._controls.close()
                 self._stop_processes()
             self._note(events, "done")
+        if events.unwritten_bytes:
+            self._record.doubts.append(f"events.jsonl: {events.unwritten_bytes} bytes could not be written")
         return self._record
 
     # -- boot -----------------------------------------------------------------------------------------------------
@@ -215,6 +153,19 @@ class Run:
         fabric, nodes = self._testbed.fabric.counters(), self._testbed.generator_nodes
         return take_reading(pages, self._elements, fabric, reasons, nodes)
 
+    def _quiet_reading(self) -> tuple[Reading, bool]:
+        """Counters when the kernel's TCP has no more to say, and whether that moment has come in time."""
+        deadline = time.monotonic() + QUIET_WITHIN_S
+        last = self._reading()
+        while True:
+            time.sleep(SETTLE_S)
+            reading = self._reading()
+            if reading.passed == last.passed:
+                return reading, True
+            if time.monotonic() > deadline:
+                return reading, False
+            last = reading
+
     # -- load and migration -----------------------------------------------------------------------------------------
 
     def _load(self, events: EventLog) -> None:
@@ -253,7 +204,10 @@ class Run:
         if names.ECHOSERVER not in self._faults.killed:
             self._processes[names.ECHOSERVER].process.send({"cmd": "stop"})
         self._await_done(names.ECHOSERVER)
-        self._record.after = self._reading()
+        if self._profile.fault:  # TCP may still have something to say to who was killed or cut off
+            self._record.after, self._record.is_quiet = self._quiet_reading()
+        else:
+            self._record.after = self._reading()
 
     def _note_pids(self) -> dict[str, int]:
         """Process ids by title, to be watched; they change with a reboot."""
@@ -317,8 +271,10 @@ class Run:
 
     def has_ended(self, title: str) -> bool:
         """Whether a process of this run has been killed by a fault. HarnessError where another has ended."""
-        self._look_after_processes()
-        return title in self._processes and self._processes[title].process.returncode is not None
+        if title not in self._processes or self._processes[title].process.returncode is None:
+            return False
+        self._look_after_processes((title,))
+        return True
 
     def reboot(self, title: str) -> int | None:
         """Start a process that was killed anew, with files of its own; returns its control port."""
@@ -346,9 +302,10 @@ class Run:
             self._look_after_processes()
             time.sleep(min(left_ns / 1e9, 0.2))
 
-    def _look_after_processes(self) -> None:
-        for title, started in self._processes.items():
-            if (status := started.process.returncode) is not None and title not in self._faults.killed:
+    def _look_after_processes(self, titles: Collection[str] | None = None) -> None:
+        for title in self._processes if titles is None else titles:
+            status = self._processes[title].process.returncode
+            if status is not None and title not in self._faults.killed:
                 raise HarnessError(f"{title} ended during the run (exit status {status}); see {LOGS}/{title}.log")
 
     # -- end --------------------------------------------------------------------------------------------------------
@@ -371,8 +328,8 @@ class Run:
         for node, page in self._record.pages.items():
             if page[es.TRACE_LOST_AT]:
                 self._record.doubts.append(f"{page[es.TRACE_LOST_AT]} packets missing from the trace of the {node}")
-            if node in self._record.killed:
-                self._record.doubts += cut_trace(self._record.traces[node], page)
+            if self._record.after is not None and node in self._record.after.instances:
+                self._record.doubts += cut_trace(self._record.traces[node], self._record.after.instances[node])
             if page[es.ODD_HEADERS_AT]:
                 self._record.doubts.append(f"{page[es.ODD_HEADERS_AT]} packets with IPv4 options at the {node}")
 

@@ -23,7 +23,7 @@ from harness.experiment.impairment_summary import (
 from harness.experiment.link_bounds import link_bounds
 from harness.experiment.migration import CONTROL, migration_summary, statelet_counters
 from harness.experiment.processes import trace_path
-from harness.experiment.run import RunRecord
+from harness.experiment.run_record import RunRecord
 from harness.experiment.sampling import port_word
 from harness.experiment.verification import compare_with_reference
 from harness.measure.host import HostLoad, load_between
@@ -142,7 +142,7 @@ def _invariants(
         packets,
         ledger,
         evidence.comparison,
-        counter_pairs(record.before, record.after, loadgen, echoserver, record.ended),
+        counter_pairs(record.before, record.after, loadgen, echoserver, record.restless),
         migrated=evidence.migrated,
         statelets=evidence.statelets,
         destination_sent_before_activation_packets=evidence.before_activation_packets,

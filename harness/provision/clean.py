@@ -18,6 +18,7 @@ from harness.provision.connections.spawned import process_start_ticks
 from harness.provision.kernel import NamespaceIdentity
 from harness.provision.ownership import OwnedObject, read_objects, read_owner
 from harness.provision.state_directory import lock_state, remove_state_directory, state_directory
+from harness.provision.tasks.small_disk import KIND, unmount_keeping
 
 _END_S = 2.0
 
@@ -90,6 +91,8 @@ def _remove(item: OwnedObject) -> bool:
         return _remove_namespace(item)
     if item.kind == "sysctl":
         return _restore_sysctl(item)
+    if item.kind == KIND:
+        return unmount_keeping(Path(item.name), item.identity.get("device"))
     return False  # everything else lives inside a namespace and goes with it
 
 

@@ -89,6 +89,14 @@ def bind_thread_namespace(path: Path) -> None:
     _check(_libc.mount(thread_namespace_path().encode(), str(path).encode(), b"none", _MS_BIND, None), f"bind {path}")
 
 
+def mount_memory(path: Path, size_bytes: int) -> None:
+    """Mount a file system in memory (tmpfs(5)) that holds at most `size_bytes`; OSError if refused."""
+    options = ctypes.c_char_p(f"size={size_bytes},mode=0755".encode())
+    target = str(path).encode()
+    flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+    _check(_libc.mount(b"slim-harness", target, b"tmpfs", flags, options), f"mount on {path}")
+
+
 def unmount(path: Path) -> None:
     """Detach what is mounted on `path`; OSError(EINVAL) if nothing is."""
     _check(_libc.umount2(str(path).encode(), _MNT_DETACH), f"umount {path}")

@@ -28,7 +28,9 @@ class Event:
 class EventLog:
     """Appends events to a file; every line is flushed to the kernel, so the end of this process loses none.
 
-    May be used from several threads; lines never mix. `close` also waits for the disk.
+    May be used from several threads; lines never mix. `close` also waits for the disk. What a full disk does not take
+    waits for the next event, and for `close`: who tells of an event is never disturbed. `unwritten_bytes` is what was
+    left in the end; the file then ends in the middle of a line or before it.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class EventLog:
         self._wall_ns = wall_ns
         self._lock = threading.Lock()
         self._file = path.open("ab", buffering=0)
+        self._waiting = b""
 
     def record(
         self, phase: str, text: str, *, monotonic_ns: int | None = None, duration_ns: int | None = None
@@ -54,12 +57,26 @@ class EventLog:
             text = json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
             # One write of one whole line to a file opened for appending. Text may hold undecodable bytes of a process
             # (surrogates); their backslash form is JSON's own escape.
-            self._file.write(text.encode(errors="backslashreplace"))
+            self._waiting += text.encode(errors="backslashreplace")
+            self._write()
             return event
+
+    @property
+    def unwritten_bytes(self) -> int:
+        """Of events that have not reached the file."""
+        return len(self._waiting)
+
+    def _write(self) -> None:
+        while self._waiting:
+            try:
+                self._waiting = self._waiting[self._file.write(self._waiting) :]
+            except OSError:
+                return
 
     def close(self) -> None:
         with self._lock:
             if not self._file.closed:
+                self._write()
                 os.fsync(self._file.fileno())
                 self._file.close()
 

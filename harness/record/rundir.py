@@ -96,11 +96,17 @@ class Folder:
         write_atomically(self.path / name, buffer.getvalue())
 
     def append_points(self, lines: Iterable[str]) -> None:
-        """Append lines of InfluxDB line protocol to points.lp and wait until they are on the disk."""
+        """Append lines of InfluxDB line protocol to points.lp and wait until they are on the disk. OSError, and then
+        nothing was appended."""
         with (self.path / POINTS).open("ab") as file:
-            file.write("".join(f"{line}\n" for line in lines).encode())
-            file.flush()
-            os.fsync(file.fileno())
+            size = file.tell()
+            try:
+                file.write("".join(f"{line}\n" for line in lines).encode())
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                os.ftruncate(file.fileno(), size)
+                raise
 
     def events(self) -> EventLog:
         """Open the event log for appending; the caller closes it."""

@@ -127,10 +127,11 @@ class PortDepths(_Part):
 
 
 class AttemptSummary(_Part):
-    """One attempt to migrate. Times are CLOCK_MONOTONIC."""
+    """One attempt to migrate. moved: whether the traffic was given to the destination. Times are CLOCK_MONOTONIC."""
 
     epoch: Count
     outcome: Outcome
+    moved: bool = False
     reason: str = ""
     started_ns: int
     ended_ns: int
@@ -141,6 +142,9 @@ class FaultSummary(_Part):
     migration (0: before the first), phase: of the controller then. Times are CLOCK_MONOTONIC."""
 
     fault: str
+    target: str
+    action: str
+    when: str
     state: str
     attempt: Count = 0
     phase: str = ""

@@ -80,7 +80,17 @@ def _capture(read: Callable[[CaptureSummary], Number]) -> Callable[[RunSummary],
     return lambda run: None if run.capture is None else read(run.capture)
 
 
+def _attempts(run: RunSummary) -> int | None:
+    return len(run.migration.attempts) if run.faults or len(run.migration.attempts) > 1 else None
+
+
+def _faults(run: RunSummary) -> int | None:
+    return sum(fault.begun_ns is not None for fault in run.faults) if run.faults else None
+
+
 OF_WORKLOADS: tuple[Quantity, ...] = (
+    Quantity("faults that happened", _faults),
+    Quantity("migration attempts", _attempts),
     Quantity("client: exit status", _command_status),
     Quantity("client: duration [s]", _command_duration_ns, 1e9, 3),
     Quantity("capture: sent without a number of ours [packets]", _capture(lambda c: c.unnumbered_sent_packets)),

@@ -138,6 +138,14 @@ class Fabric:
         """Forward to it again. Doing it twice is no error."""
         self._steering.transact([messages.fdb_replace(names.MANAGEMENT_MACS[node], self._indices[node])])
 
+    def forwarding(self) -> list[tuple[str, str]]:
+        """(MAC, port) of every static entry of the forwarding table."""
+        return [
+            (str(entry.get_attr("NDA_LLADDR")), self._names[names.FABRIC].get(entry["ifindex"], "?"))
+            for entry in self._steering.dump(messages.fdb_dump())
+            if entry["state"] & messages.NUD_NOARP
+        ]
+
     def owner(self) -> str | None:
         """The node that owns the VNF addresses by the forwarding table; None when they have no common owner."""
         ports = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ from harness.provision.inventory import Inventory
 from harness.provision.ownership import Ownership
 from harness.provision.task import Context, Task
 from harness.provision.tasks.process import Process, ProcessReady
+from harness.provision.tasks.small_disk import SmallDisk
 from harness.testbed import topology as names
 from harness.testbed.attachment import generator_nodes, management_link, port_link
 from harness.testbed.backend import resolve_backend
@@ -202,6 +204,18 @@ class Testbed:
         except BaseException:
             self.teardown()
             raise
+
+    @contextmanager
+    def small_disk(self, folder: Path, size_bytes: int) -> Iterator[None]:
+        """Within the block an empty folder is a file system of its own that holds `size_bytes`; what is in it then
+        stays in the folder."""
+        task = SmallDisk("localhost", folder, size_bytes)
+        self._run("disk", [task])
+        try:
+            yield
+        finally:
+            if self._ownership is not None:  # without one, all of it has been torn down
+                task.undo(Context(self.connection, self._ownership))
 
     def controller_socket(
         self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, protocol: int = 0

@@ -103,6 +103,7 @@ class InstanceState:
             with path.open("wb") as file:
                 np.savez(file, **arrays)
         except OSError as error:
+            path.unlink(missing_ok=True)  # half a state is none
             raise HarnessError(f"cannot write the state to {path}: {error.strerror}") from error
         return {name: int(array.shape[0]) for name, array in arrays.items()}
 

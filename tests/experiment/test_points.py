@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.experiment.points import run_points, series_of
-from harness.experiment.run import RunRecord
+from harness.experiment.run_record import RunRecord
 from harness.experiment.sampling import QueueSample
 from harness.experiment.summary import unusable
 from harness.measure.host import CpuTimes, HostSample, ProcessTimes

@@ -13,7 +13,7 @@ import pytest
 from harness.dataplane import engine_state as es
 from harness.dataplane.status_page import read_status
 from harness.experiment.collect import Reading
-from harness.experiment.run import RunRecord
+from harness.experiment.run_record import RunRecord
 from harness.experiment.summary import summarise, unusable
 from harness.measure.host import CpuTimes, HostSample, ProcessTimes
 from harness.migration.outcome import MigrationOutcome

@@ -1,0 +1,1 @@
+"""Many seeded schedules of faults on one standing testbed, every promise checked after each."""
