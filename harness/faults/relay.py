@@ -36,6 +36,11 @@ class ByteFault:
     begun: Callable[[str], None] = _nothing
     over: Callable[[str], None] = _nothing
     done: bool = field(default=False, init=False)
+    offset_bytes: int = field(default=0, init=False)
+    """As it was given; a relay that takes it while bytes pass adds those that have."""
+
+    def __post_init__(self) -> None:
+        self.offset_bytes = self.at_bytes
 
 
 class Relay:
@@ -60,7 +65,7 @@ class Relay:
     def arm(self, fault: ByteFault) -> None:
         """One more fault; its byte counts from the next one to pass."""
         with self._lock:
-            fault.at_bytes += self.passed_bytes
+            fault.at_bytes = self.passed_bytes + fault.offset_bytes
             self._faults.append(fault)
 
     def cut(self) -> None:
@@ -137,6 +142,6 @@ class Relay:
             return first
 
     def _send(self, data: bytes, server: socket.socket) -> None:
-        server.sendall(data)
-        with self._lock:
+        with self._lock:  # counted first: a fault that is armed from now on is for what comes behind
             self.passed_bytes += len(data)
+        server.sendall(data)

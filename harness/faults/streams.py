@@ -39,6 +39,8 @@ class Relays:
         with self._lock:
             for stream, port in zip(STREAMS, (statelet_port, snapshot_port), strict=True):
                 waiting = [fault for fault in self._armed[stream] if not fault.done]
+                for fault in waiting:
+                    fault.at_bytes = fault.offset_bytes
                 relay = Relay(self._listen(), lambda port=port: self._connect(address, port), waiting)  # type: ignore[misc]
                 self._current[stream] = relay
                 self._all.append(relay)
