@@ -31,14 +31,15 @@ _JSON_HELP = "Print one JSON document to standard output."
 class _Later(click.Command):
     """A group of commands of another module, which is imported when it is used: help of the others stays instant."""
 
-    def __init__(self, name: str, module: str, help: str) -> None:  # noqa: A002
+    def __init__(self, name: str, module: str, help: str, attribute: str = "") -> None:  # noqa: A002
         super().__init__(name, help=help)
         self._module = module
+        self._attribute = attribute or name
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        group: click.Group = getattr(import_module(self._module), str(self.name))
+        group: click.Group = getattr(import_module(self._module), self._attribute)
         return group.make_context(info_name, args, parent=parent, **extra)
 
 
@@ -264,6 +265,7 @@ def version() -> int:
 cli.add_command(_Later("sweep", "harness.sweep.command", "Run a matrix of profiles, repeated in random order."))
 cli.add_command(_Later("host", "harness.remote.command", "Other hosts: list, check and describe them."))
 cli.add_command(_Later("soak", "harness.soak.command", "Run seeded faults for hours and check every promise."))
+cli.add_command(_Later("list", "harness.report.list_command", "List the runs of a results folder.", "list_command"))
 cli.add_command(_Later("push", "harness.sink.command", "Deliver the points of results to InfluxDB."))
 cli.add_command(_Later("model", "harness.models.command", "Calculate what the papers' models say of a migration."))
 cli.add_command(_Later("compare", "harness.report.compare_command", "Set two results or two bench files side by side."))
