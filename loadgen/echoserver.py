@@ -7,7 +7,7 @@ from typing import Any
 from numba import typeof, types
 
 from harness.dataplane.jit import compiled, compiled_as
-from harness.dataplane.libc import clock_ns
+from harness.dataplane.libc import clock_ns, wait_readable
 from harness.dataplane.port import send_burst
 from harness.dataplane.tick import ahead_ns, present_tick_ns, sleep_towards_ns
 from loadgen import status as page
@@ -219,6 +219,9 @@ def run_echoserver(
     """
     control, line = words.control, wire.line
     packets = server.intended_ns.shape[0]
+    # Whether a whole tick brought nothing. Without a delay line the next frame then wakes the loop at once, while
+    # frames that come faster than the ticks are still taken in bursts.
+    quiet = False
     while control[STOP] == 0:
         words.counters[ITERATIONS] += 1
         received = fill(fd, latency_ns, BURST_PACKETS, line, wire.rx, words.scratch)
@@ -234,11 +237,20 @@ def run_echoserver(
         publish(now_ns, line, words)
         words.status[page.PHASE] = 1 if started else 0
         if received + served + sent == 0:
+            words.counters[SLEEPS] += 1
+            if latency_ns == 0 and quiet:
+                pause_ns = IDLE_SLEEP_NS
+                if started and words.cursor[0] < packets:
+                    pause_ns = min(pause_ns, max(0, server.intended_ns[words.cursor[0]] - now_ns))
+                wait_readable(fd, pause_ns, words.scratch)
+                continue
+            quiet = True
             # Nothing tells of an arrival: without a long delay line only waking at every tick keeps the RTT short.
             idle_ns = tick_ns if latency_ns <= IDLE_SLEEP_NS else max(IDLE_SLEEP_NS, tick_ns)
             wake_ns = min(now_ns + idle_ns, max(now_ns + present_ns, next_due_ns(line)))
             if started and words.cursor[0] < packets:
                 wake_ns = min(wake_ns, max(now_ns + tick_ns, server.intended_ns[words.cursor[0]]))
-            words.counters[SLEEPS] += 1
             sleep_towards_ns(wake_ns, words.cursor, WAKE_LEAD_NS, tick_ns, words.scratch)
+        else:
+            quiet = False
     words.status[page.PHASE] = 3

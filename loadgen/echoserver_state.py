@@ -103,9 +103,8 @@ class Wire(NamedTuple):
 
 class Words(NamedTuple):
     """control: int64[8] (loadgen.control), written by the commands' thread; status: the page; counters: int64[16];
-    scratch: int64[2]; cursor: int64[4] = next server packet, flows seen, state of the flow choice, lead of the
-    wake-ups; burst:
-    uint32[BURST_PACKETS], slots of the burst under way."""
+    scratch: int64[3]; cursor: int64[4] = next server packet, flows seen, state of the flow choice, lead of the
+    wake-ups; burst: uint32[BURST_PACKETS], slots of the burst under way."""
 
     control: Any
     status: Any
@@ -159,7 +158,7 @@ def make_words(status: Any | None = None, seed: int = 0) -> Words:
         control=np.zeros(CONTROL_WORDS, np.int64),
         status=np.zeros(WORDS, np.int64) if status is None else status,
         counters=np.zeros(16, np.int64),
-        scratch=np.zeros(2, np.int64),
+        scratch=np.zeros(3, np.int64),
         cursor=np.zeros(4, np.int64),
         burst=np.zeros(BURST_PACKETS, np.uint32),
     )

@@ -84,6 +84,18 @@ def sleep_until_ns(deadline_ns: Int, scratch: Any) -> None:
     clock_nanosleep(1, 1, scratch.ctypes.data, 0)
 
 
+@compiled_with_addresses
+def wait_readable(fd: Int, pause_ns: Int, scratch: Any) -> None:
+    """Sleep until `fd` can be read, at most for `pause_ns`; `scratch` is an int64[3]: a timespec and a pollfd.
+
+    A signal or an error of the descriptor ends it early, which every caller tolerates.
+    """
+    scratch[0] = pause_ns // 1_000_000_000
+    scratch[1] = pause_ns % 1_000_000_000
+    scratch[2] = np.int64(fd) | (np.int64(1) << 32)  # struct pollfd: the descriptor, then POLLIN
+    ppoll(scratch.ctypes.data + 16, np.uint64(1), scratch.ctypes.data, 0)
+
+
 def scratch_timespec() -> np.ndarray:
     """Memory for one timespec, int64[2]."""
     return np.zeros(2, np.int64)

@@ -88,6 +88,7 @@ def summarise(
             steal_fraction=host.steal_fraction,
             base_rtt_median_ns=calibration.base_rtt_median_ns,
             base_rtt_expected_ns=calibration.base_rtt_expected_ns,
+            late_ns=timing.late_ns,
             migration_outcome="none" if outcome is None else outcome.outcome,
             migration_reason="" if outcome is None else outcome.reason,
             invariants=invariants,

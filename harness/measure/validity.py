@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.measure.histogram import LATE_EDGE_NS
 from harness.measure.invariants import Invariant
 
 RunVerdict = Literal["VALID", "INVALID", "FAILED"]
@@ -32,18 +33,21 @@ class ValidityLimits:
     # CPU time the hypervisor gave to others. Beyond a tenth, tails of 5-20 ms appear at any load.
     steal_fraction: float = 0.10
     # Base RTT measured before the load. 4 x 2.5 ms measure 10.1-10.2 ms with the delay line; 1 ms off, a fifth of the
-    # distance to late is gone before the load begins.
+    # distance to late is gone before the load begins. On longer paths the same shares hold: a tenth of the base RTT, as
+    # far as that is no more than a fifth of the distance to late.
     base_rtt_error_ns: int = 1_000_000
+    base_rtt_error_fraction: float = 0.1
+    base_rtt_error_of_late_fraction: float = 0.2
 
 
 @dataclass(frozen=True)
 class RunConditions:
     """What was measured; None: not measured, which is a reason for INVALID (doubt never makes a run VALID).
 
-    run_delay_fractions: by process. base_rtt_*: None for both when the testbed adds no latency to calibrate.
-    base_rtt_tolerance_ns: what the links on purpose add to the error of the base RTT. contends_on_purpose: whether
-    other processes were to compete for the CPUs; a generator that could not send on time still leaves nothing to
-    measure.
+    run_delay_fractions: by process. base_rtt_*: None for both when the testbed adds no latency to calibrate. late_ns:
+    RTT above which a packet is late. base_rtt_tolerance_ns: what the links on purpose add to the error of the base RTT.
+    contends_on_purpose: whether other processes were to compete for the CPUs; a generator that could not send on time
+    still leaves nothing to measure.
     has_generator: whether there was a load to generate; without one nothing of the generator is judged. failures and
     doubts: of the workload itself, in words.
     """
@@ -61,6 +65,7 @@ class RunConditions:
     migration_outcome: MigrationOutcome
     migration_reason: str
     invariants: Sequence[Invariant]
+    late_ns: int = LATE_EDGE_NS
     base_rtt_tolerance_ns: int = 0
     contends_on_purpose: bool = False
     has_generator: bool = True
@@ -96,6 +101,13 @@ def _failures(conditions: RunConditions) -> list[str]:
     return failures
 
 
+def base_rtt_error_limit_ns(expected_ns: int, late_ns: int, limits: ValidityLimits) -> float:
+    """How far the base RTT may be from the links' latencies together."""
+    relative_ns = limits.base_rtt_error_fraction * expected_ns
+    relative_ns = min(relative_ns, limits.base_rtt_error_of_late_fraction * (late_ns - expected_ns))
+    return max(float(limits.base_rtt_error_ns), relative_ns)
+
+
 def _doubts(conditions: RunConditions, limits: ValidityLimits) -> list[str]:
     def over(what: str, value: float | None, limit: float, unit: str, scale: float = 1) -> str | None:
         if value is None:
@@ -128,7 +140,7 @@ def _doubts(conditions: RunConditions, limits: ValidityLimits) -> list[str]:
     expected, median = conditions.base_rtt_expected_ns, conditions.base_rtt_median_ns
     if expected is not None:
         error = None if median is None else abs(median - expected)
-        limit_ns = limits.base_rtt_error_ns + conditions.base_rtt_tolerance_ns
+        limit_ns = base_rtt_error_limit_ns(expected, conditions.late_ns, limits) + conditions.base_rtt_tolerance_ns
         found.append(over("base RTT off its calibration", error, limit_ns, " ms", 1e6))
     found += [f"{i.name}: unknown ({i.detail})" for i in conditions.invariants if i.verdict == "unknown"]
     return [reason for reason in found if reason is not None]
