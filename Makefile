@@ -2,6 +2,7 @@
 #   make run [PROFILE=profiles/nat_1400B.toml] [ARGS="--set load.rate=300M"]
 #   make test    all checks and tests through tox
 #   make soak [COUNT=500 SEED=1]    seeded faults, every promise checked after each; goes on where it was
+#   make soak-kill [COUNT=100 SEED=1]    kill the program at every phase and random moments (as root)
 #   make lint    formatting, lint rules and types only
 #   make clean   remove the environments, caches and build products (results are kept)
 # As root, or as an ordinary user where the kernel permits user namespaces; 'harness doctor' says what differs.
@@ -16,7 +17,7 @@ ARGS    ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test soak lint clean
+.PHONY: run test soak soak-kill lint clean
 
 run: $(VENV)/.installed
 	$(VENV)/bin/harness doctor --warm-cache --quiet
@@ -28,6 +29,10 @@ soak: $(VENV)/.installed
 
 test: $(VENV)/bin/tox
 	$(VENV)/bin/tox run
+
+soak-kill: COUNT = 100
+soak-kill: $(VENV)/.installed
+	$(VENV)/bin/python -m tests.soak.kill --count $(COUNT) --seed $(SEED)
 
 lint: $(VENV)/bin/tox
 	$(VENV)/bin/tox run -e dev,lint,type

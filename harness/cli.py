@@ -229,7 +229,7 @@ def clean(as_json: bool) -> int:
         _print_json({"removed": [{"run_id": item.run_id, "kind": item.kind, "name": item.name} for item in removed]})
         return 0
     for item in removed:
-        click.echo(f"removed {item.kind} {item.name} of run {item.run_id}")
+        click.echo(f"removed {item.kind} {item.name} of {f'run {item.run_id}' if item.run_id else 'a dead run'}")
     if not removed:
         click.echo("nothing to remove")
     return 0
@@ -323,8 +323,12 @@ def _print_json(document: Any) -> None:
 
 def main() -> NoReturn:
     """Entry point of the program."""
+    from harness.provision.owner import mark_processes
+    from harness.provision.state_directory import state_directory
     from harness.provision.unprivileged import program
 
+    # Before anything is started: what a killed program leaves behind is told by this mark.
+    mark_processes(state_directory())
     with program():
         code = invoke()
     sys.exit(code)

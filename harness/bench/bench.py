@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -35,6 +34,7 @@ from harness.errors import UsageError
 from harness.experiment.experiment import new_run_id
 from harness.measure.host import read_host
 from harness.provision.interrupt import interruptible
+from harness.provision.scratch import scratch_directory
 from harness.record.manifest import collect_manifest
 from harness.record.rundir import write_json
 from harness.testbed.testbed import Testbed
@@ -73,8 +73,8 @@ def run_bench(
 
     tell("bench: compiled code")
     prepare()
-    with interruptible(), tempfile.TemporaryDirectory(prefix="slim-harness-bench-") as scratch:
-        report = _Bench(QUICK if quick else FULL, Path(scratch), tell).measure()
+    with interruptible(), scratch_directory("bench") as scratch:
+        report = _Bench(QUICK if quick else FULL, scratch, tell).measure()
     data = report.model_dump(mode="json", by_alias=True)
     if output is not None:
         write_json(output, data)

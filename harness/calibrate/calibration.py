@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from harness.experiment.experiment import new_run_id
 from harness.profile.model import Profile
 from harness.profile.topology import make_topology
 from harness.provision.interrupt import interruptible
+from harness.provision.scratch import scratch_directory
 from harness.testbed import topology as names
 from harness.testbed.testbed import Testbed
 
@@ -69,9 +69,9 @@ def calibrate(profile: Profile, tell: Callable[[str], None] = _say_nothing) -> C
     started_utc, started_ns = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic_ns()
     prepare()
     testbed = Testbed(make_topology(profile, new_run_id()))
-    with interruptible(), tempfile.TemporaryDirectory(prefix="slim-harness-calibration-") as scratch:
+    with interruptible(), scratch_directory("calibration") as scratch:
         try:
-            figures = _measure(testbed, profile, Path(scratch), tell)
+            figures = _measure(testbed, profile, scratch, tell)
         finally:
             testbed.teardown()
     return Calibration(profile.name, started_utc, time.monotonic_ns() - started_ns, figures)

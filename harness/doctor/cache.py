@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from harness.dataplane.jit import cache_directory
 from harness.errors import MachineError
 from harness.profile.images import known_images
+from harness.provision.scratch import scratch_directory
 
 _COMPLETE = "complete"
 """Name of the empty file that says: everything compiled has been compiled into this directory."""
@@ -27,13 +29,15 @@ def warm_cache() -> Path:
         [sys.executable, "-m", "loadgen.warm"],
         [sys.executable, "-m", "harness.latency_generator.warm"],
     ]
-    processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for command in commands]
     failed = []
-    for command, process in zip(commands, processes, strict=True):
-        _, errors = process.communicate()
-        if process.returncode != 0:
-            last = errors.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
-            failed.append(f"{command[2]} (exit status {process.returncode}): {last[0]}")
+    with scratch_directory("compile") as scratch:
+        environment = {**os.environ, "TMPDIR": str(scratch)}
+        processes = [subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) for command in commands]
+        for command, process in zip(commands, processes, strict=True):
+            _, errors = process.communicate()
+            if process.returncode != 0:
+                last = errors.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
+                failed.append(f"{command[2]} (exit status {process.returncode}): {last[0]}")
     if failed:
         raise MachineError(f"the packet path does not compile: {'; '.join(failed)}")
     directory = cache_directory()

@@ -15,7 +15,7 @@ from harness.doctor.finding import Finding
 from harness.measure.host import HostLoad, load_between, read_host
 from harness.provision.connections.local import in_throwaway_namespace
 from harness.provision.machine_lock import is_held
-from harness.provision.ownership import read_objects
+from harness.provision.objects import read_objects
 from harness.provision.state_directory import STATE_VARIABLE, state_directory
 from harness.units import format_size
 

@@ -1,12 +1,9 @@
-"""Removes what dead runs left behind, from their ownership records alone, and nothing else."""
+"""Removes what dead runs left behind, by their records and the marks of their processes, and nothing else."""
 
 from __future__ import annotations
 
 import os
-import select
 import shutil
-import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,121 +11,199 @@ from pathlib import Path
 
 from harness.errors import CleanupError
 from harness.provision import kernel, unprivileged
-from harness.provision.connections.spawned import process_start_ticks
 from harness.provision.kernel import NamespaceIdentity
-from harness.provision.ownership import OwnedObject, read_objects, read_owner
+from harness.provision.objects import RECORD, OwnedObject, Record, claim_record, read_record
+from harness.provision.owner import orphans
+from harness.provision.scratch import KIND as SCRATCH
+from harness.provision.scratch import remove_scratch
 from harness.provision.state_directory import lock_state, remove_state_directory, state_directory
-from harness.provision.tasks.small_disk import KIND, unmount_keeping
+from harness.provision.tasks import small_disk
+from harness.provision.termination import Identity, end_processes
 
-_END_S = 2.0
+_ROUNDS = 5
+"""A process that is being ended may start another; what does that more often is reported."""
 
 
 @dataclass(frozen=True)
 class CleanedObject:
-    """One object that was removed, ended or restored."""
+    """One object that was removed, ended or restored. run_id: "" for a process that no record names."""
 
     run_id: str
     kind: str
     name: str
 
 
-def clean(directory: Path | None = None) -> list[CleanedObject]:
-    """Remove everything of runs whose process is gone; a run that holds the lock is left alone.
+@dataclass(frozen=True)
+class _Dead:
+    """A record whose writer has ended, locked while this works it off."""
 
-    Processes are ended only when process id and start time match the record, namespaces removed only when device and
-    inode do, sysctls restored only when they still hold the recorded value. Repeating it does nothing more.
+    folder: Path
+    record: Record
+    descriptor: int
+
+    @property
+    def run_id(self) -> str:
+        return self.folder.name
+
+    @property
+    def left(self) -> list[OwnedObject]:
+        """What is not known to be gone, latest first. After a start of the machine nothing but files is left."""
+        owner = self.record.owner
+        standing = [item for item in reversed(self.record.objects.values()) if not item.gone]
+        if owner is not None and not owner.is_of_this_boot:
+            return [item for item in standing if item.kind in (SCRATCH, small_disk.KIND)]
+        return standing
+
+
+def clean(directory: Path | None = None, *, kept: bool = True, owns_machine: bool = False) -> list[CleanedObject]:
+    """Remove everything of runs that have ended; what belongs to a living process is left alone.
+
+    Processes are ended only when process id and start time match the record, or when they carry the mark of an owner
+    that has ended; namespaces and directories are removed only when device and inode match. Parameters of the host are
+    restored, the latest change first, only when they still hold the recorded value, and not under a run that is active.
+    Repeating it does nothing more, also after it was killed. kept: also testbeds that were left standing on purpose;
+    owns_machine: the caller is the active run, and depends on nothing of the host yet.
+
     Raises CleanupError naming what could not be removed, after having removed all the rest.
     """
     where = directory if directory is not None else state_directory()
-    cleaned: list[CleanedObject] = []
-    failures: list[str] = []
     if not where.is_dir():
-        return cleaned
-    with _living_run(where) as living:
-        for record in sorted(where.glob("*/objects.jsonl")):
-            run_id = record.parent.name
-            if run_id == living:
-                continue
-            failures_before = len(failures)
-            for item in reversed(read_objects(record)):
-                if item.gone:
-                    continue
-                try:
-                    if _remove(item):
-                        cleaned.append(CleanedObject(run_id, item.kind, item.name))
-                except (OSError, CleanupError) as error:
-                    failures.append(f"{item.kind} {item.name} of run {run_id}: {error}")
-            if len(failures) == failures_before:
-                shutil.rmtree(record.parent, ignore_errors=True)
+        return []
+    with _dead_records(where, kept) as dead, _restoring(where, owns_machine) as may_restore:
+        done = _Cleaning(may_restore)
+        done.end_recorded_processes(dead)
+        done.end_orphans(where)
+        for one in dead:
+            done.remove_rest(one)
     unprivileged.remove_stale(where)
     remove_state_directory(where)
-    if failures:
-        raise CleanupError("could not be removed: " + "; ".join(failures))
-    return cleaned
+    if done.failures:
+        raise CleanupError("could not be removed: " + "; ".join(done.failures))
+    return done.cleaned
 
 
 @contextmanager
-def _living_run(where: Path) -> Iterator[str | None]:
-    """Run id of the holder of the lock; None when there is none, and then nobody can become it within the block."""
+def _dead_records(where: Path, kept: bool) -> Iterator[list[_Dead]]:
+    """Every record whose writer has ended, the latest first."""
+    dead: list[_Dead] = []
+    try:
+        for folder in sorted(path for path in where.iterdir() if path.is_dir() and not path.is_symlink()):
+            descriptor = claim_record(folder / RECORD)
+            if descriptor is not None:
+                one = _Dead(folder, read_record(folder / RECORD), descriptor)
+                if one.record.kept and not kept:
+                    os.close(descriptor)
+                else:
+                    dead.append(one)
+            elif not (folder / RECORD).exists() and not unprivileged.holds_names(folder):
+                _remove_empty(folder)
+        yield sorted(dead, key=lambda one: one.record.started_ns, reverse=True)
+    finally:
+        for one in dead:
+            os.close(one.descriptor)
+
+
+def _remove_empty(folder: Path) -> None:
+    """One that was cut off between making its folder and its record, or between removing its record and its folder."""
+    try:
+        folder.rmdir()
+    except OSError:
+        return
+
+
+@contextmanager
+def _restoring(where: Path, owns_machine: bool) -> Iterator[bool]:
+    """Whether no run is active that could depend on a parameter of the host; then none begins within the block."""
+    if owns_machine:
+        yield True
+        return
     try:
         descriptor = lock_state(where)
     except BlockingIOError:
-        run_id = read_owner(where).get("run_id")
-        if not isinstance(run_id, str):
-            raise CleanupError("a run is just starting on this machine; try again") from None
-        yield run_id
+        yield False
         return
     try:
-        yield None
+        os.ftruncate(descriptor, 0)  # what stands there is the name of one that has ended
+        yield True
     finally:
         os.close(descriptor)
 
 
+class _Cleaning:
+    """What was done, and what did not work."""
+
+    def __init__(self, may_restore: bool) -> None:
+        self._may_restore = may_restore
+        self.cleaned: list[CleanedObject] = []
+        self.failures: list[str] = []
+
+    def end_recorded_processes(self, dead: list[_Dead]) -> None:
+        """All of them at once: each is given its time, and none waits for another."""
+        titles: dict[Identity, tuple[str, str]] = {}
+        for one in dead:
+            for item in one.left:
+                pid, start_ticks = item.identity.get("pid"), item.identity.get("start_ticks")
+                if item.kind == "process" and isinstance(pid, int) and isinstance(start_ticks, int) and pid > 1:
+                    titles[pid, start_ticks] = (one.run_id, item.name)
+        ended, stubborn = end_processes(titles)
+        self.cleaned += [CleanedObject(titles[identity][0], "process", titles[identity][1]) for identity in ended]
+        for identity in stubborn:
+            run_id, name = titles[identity]
+            self.failures.append(f"process {name} of run {run_id}: process {identity[0]} does not end")
+
+    def end_orphans(self, where: Path) -> None:
+        """Processes that no record names, or of which only a record says nothing more."""
+        found: list[Identity] = []
+        for _ in range(_ROUNDS):
+            found = list(orphans(where))
+            if not found:
+                return
+            names = {identity: _title(identity[0]) for identity in found}
+            ended, _ = end_processes(found)
+            self.cleaned += [CleanedObject("", "process", names[identity]) for identity in ended]
+        self.failures += [f"process {pid} ({_title(pid)}) does not end" for pid, _ in found]
+
+    def remove_rest(self, one: _Dead) -> None:
+        """Everything but processes, in reverse; the record goes when nothing of it is left."""
+        before = len(self.failures)
+        postponed = False
+        for item in one.left:
+            if item.kind == "sysctl" and not self._may_restore:
+                postponed = True
+                continue
+            try:
+                if _remove(item):
+                    self.cleaned.append(CleanedObject(one.run_id, item.kind, item.name))
+            except (OSError, CleanupError) as error:
+                self.failures.append(f"{item.kind} {item.name} of run {one.run_id}: {error}")
+        stubborn = any(f" of run {one.run_id}: " in failure for failure in self.failures[:before])
+        if len(self.failures) == before and not postponed and not stubborn:
+            shutil.rmtree(one.folder, ignore_errors=True)
+
+
+def _title(pid: int) -> str:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        words = []
+    return os.fsdecode(b" ".join(words[:4])).strip() or str(pid)
+
+
 def _remove(item: OwnedObject) -> bool:
-    if item.kind == "process":
-        return _end_process(item)
     if item.kind == "namespace":
         return _remove_namespace(item)
     if item.kind == "sysctl":
         return _restore_sysctl(item)
-    if item.kind == KIND:
-        return unmount_keeping(Path(item.name), item.identity.get("device"))
+    if item.kind == SCRATCH:
+        return remove_scratch(item.name, item.identity)
+    if item.kind == small_disk.KIND:
+        return small_disk.unmount_keeping(Path(item.name), item.identity.get("device"))
     return False  # everything else lives inside a namespace and goes with it
 
 
-def _end_process(item: OwnedObject) -> bool:
-    pid, start_ticks = item.identity.get("pid"), item.identity.get("start_ticks")
-    if not isinstance(pid, int) or not isinstance(start_ticks, int):
-        return False  # never started; a child whose parent died before recording it ends at the end of its input
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return False
-    try:
-        # With the handle open the id cannot pass to another process between this comparison and the signals.
-        if process_start_ticks(pid) != start_ticks:
-            return False
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                signal.pidfd_send_signal(handle, number)
-            except ProcessLookupError:
-                return True
-            if _ended(handle, pid, start_ticks):
-                return True
-    finally:
-        os.close(handle)
-    raise CleanupError(f"process {pid} does not end")
-
-
-def _ended(handle: int, pid: int, start_ticks: int) -> bool:
-    deadline = time.monotonic() + _END_S
-    poll = select.poll()
-    poll.register(handle, select.POLLIN)
-    poll.poll((deadline - time.monotonic()) * 1000)
-    return process_start_ticks(pid) != start_ticks
-
-
 def _remove_namespace(item: OwnedObject) -> bool:
+    if "/" in item.name:
+        return False  # no record of ours
     device, inode = item.identity.get("device"), item.identity.get("inode")
     if isinstance(device, int) and isinstance(inode, int):
         identity = NamespaceIdentity(device, inode)

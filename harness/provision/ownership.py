@@ -1,8 +1,9 @@
 """Who owns what: one lock per machine and a write-ahead record of every object, so that a dead run can be removed.
 
-State directory: `lock`, held with flock by the present run and naming it, and `<run_id>/objects.jsonl`, one JSON object
-a line, fsynced before the object it speaks of is made. Root and the users of a machine have directories of their own
-and share the machine's lock; whoever chooses a directory with SLIM_HARNESS_STATE has chosen that lock, too.
+State directory: `lock`, held with flock by the present run and naming it, and `<run_id>/objects.jsonl`
+(harness.provision.objects), each line on the disk before the object it speaks of is made. What is owned beside a run, a
+temporary directory say, has a record of its own and needs no lock. Root and the users of a machine have directories of
+their own and share the machine's lock; whoever chooses a directory with SLIM_HARNESS_STATE has chosen that lock, too.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, MachineError
-from harness.provision.connections.spawned import process_start_ticks
 from harness.provision.machine_lock import MachineLock
+from harness.provision.objects import LOCK_S, RECORD, OwnedObject, open_record, read_objects
+from harness.provision.owner import Owner, mark_processes
 from harness.provision.state_directory import LOCK, STATE_VARIABLE, lock_state, make_state_directory, state_directory
 
-_RECORD = "objects.jsonl"
+_POLL_S = 0.02
 
 
 def link_alias(run_id: str) -> str:
@@ -31,80 +32,54 @@ def link_alias(run_id: str) -> str:
     return f"slim-harness run={run_id}"
 
 
-@dataclass
-class OwnedObject:
-    """An object of a run: `made` is False while only the intention is recorded, `gone` True once removed."""
-
-    number: int
-    kind: str
-    name: str
-    identity: dict[str, Any] = field(default_factory=dict)
-    made: bool = False
-    gone: bool = False
-
-
-def read_objects(path: Path) -> list[OwnedObject]:
-    """Objects of a record in the order of their creation. A torn last line (the crash came while writing it) is
-    dropped.
-    """
-    objects: dict[int, OwnedObject] = {}
-    try:
-        lines = path.read_text(errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
-    for line in lines:
-        try:
-            entry = json.loads(line)
-            number, step = int(entry["number"]), entry["step"]
-            if step == "intend":
-                objects[number] = OwnedObject(number, str(entry["kind"]), str(entry["name"]), dict(entry["identity"]))
-            elif step == "made":
-                objects[number].made = True
-                objects[number].identity.update(entry["identity"])
-            elif step == "gone":
-                objects[number].gone = True
-        except (ValueError, KeyError, TypeError):
-            continue
-    return list(objects.values())
-
-
 class Ownership:
     """The present run's record. Use as a context manager, or call `release` when nothing of the run is left."""
 
     def __init__(
-        self, run_id: str, directory: Path, lock_descriptor: int, machine_lock: MachineLock | None = None
+        self,
+        run_id: str,
+        directory: Path,
+        lock_descriptor: int = -1,
+        machine_lock: MachineLock | None = None,
+        *,
+        record: bool = True,
     ) -> None:
+        """lock_descriptor: that of the directory's lock, closed in the end; -1 without. record: whether anything may be
+        made."""
         self.run_id = run_id
         self.directory = directory
         self._lock_descriptor = lock_descriptor
         self._machine_lock = machine_lock
         self._guard = threading.Lock()
-        self._path = directory / run_id / _RECORD
+        self._path = directory / run_id / RECORD
         self._objects: dict[int, OwnedObject] = {}
         self._descriptor = -1
-        if lock_descriptor < 0:
+        if not record:
             return
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            make_state_directory(directory)
+            self._descriptor = open_record(self._path.parent)
+        except OSError as error:
+            raise _unusable(directory, error) from error
         self._objects = {item.number: item for item in read_objects(self._path)}
-        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._write({"step": "owner", "started_ns": time.time_ns(), **vars(Owner.present())})
+        mark_processes(directory)
 
     @classmethod
     def preview(cls, run_id: str) -> Ownership:
         """A record that owns nothing and must stay so: for looking without touching (--check)."""
-        return cls(run_id, state_directory(), -1)
+        return cls(run_id, state_directory(), record=False)
+
+    @classmethod
+    def beside(cls, name: str, directory: Path | None = None) -> Ownership:
+        """A record for what is made beside a run, also while there is one. MachineError: no usable state directory."""
+        return cls(name, directory if directory is not None else state_directory())
 
     @classmethod
     def acquire(cls, run_id: str, directory: Path | None = None) -> Ownership:
         """Become the one run on this machine; MachineError naming the present owner when there is one already."""
         where = directory if directory is not None else state_directory()
-        try:
-            make_state_directory(where)
-            descriptor = lock_state(where)
-        except BlockingIOError:
-            owner = describe_owner(read_owner(where))
-            raise MachineError(f"another run is active on this machine: {owner}; wait for it or end it") from None
-        except OSError as error:
-            raise MachineError(f"state directory {where}: {error.strerror}; set {STATE_VARIABLE} to another") from error
+        descriptor = _lock_patiently(where)
         chosen = directory is not None or os.environ.get(STATE_VARIABLE)
         try:
             machine_lock = None if chosen else MachineLock()
@@ -114,16 +89,21 @@ class Ownership:
         owner_text = json.dumps(
             {
                 "run_id": run_id,
-                "pid": os.getpid(),
-                "start_ticks": process_start_ticks(os.getpid()),
+                **vars(Owner.present()),
                 "argv": sys.argv,
                 "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             }
         )
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, owner_text.encode(), 0)
-        os.fsync(descriptor)
-        return cls(run_id, where, descriptor, machine_lock)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, owner_text.encode(), 0)
+            os.fsync(descriptor)
+            return cls(run_id, where, descriptor, machine_lock)
+        except BaseException:
+            if machine_lock is not None:
+                machine_lock.release()
+            os.close(descriptor)
+            raise
 
     def intend(self, kind: str, name: str, identity: Mapping[str, Any] | None = None) -> int:
         """Record, on disk, that an object is about to be made; returns its number."""
@@ -156,6 +136,11 @@ class Ownership:
                     return item
         return None
 
+    def keep(self) -> None:
+        """Record that what is left is left on purpose: the next run does not remove it, `harness clean` does."""
+        with self._guard:
+            self._write({"step": "kept"})
+
     def living(self) -> list[OwnedObject]:
         """Objects of the run that were intended or made and not yet removed, in the order of creation.
 
@@ -177,15 +162,16 @@ class Ownership:
 
     def release(self) -> None:
         """Give the machine back. The record goes when nothing of the run is left, and stays for `clean` otherwise."""
-        if self._lock_descriptor < 0:
+        if self._descriptor < 0:
             return
-        os.close(self._descriptor)
-        self._descriptor = -1
         if not self.living():
             shutil.rmtree(self._path.parent, ignore_errors=True)
-        os.ftruncate(self._lock_descriptor, 0)
-        os.close(self._lock_descriptor)
-        self._lock_descriptor = -1
+        os.close(self._descriptor)
+        self._descriptor = -1
+        if self._lock_descriptor >= 0:
+            os.ftruncate(self._lock_descriptor, 0)
+            os.close(self._lock_descriptor)
+            self._lock_descriptor = -1
         if self._machine_lock is not None:
             self._machine_lock.release()
 
@@ -194,6 +180,32 @@ class Ownership:
 
     def __exit__(self, *_exception: object) -> None:
         self.release()
+
+
+def _unusable(directory: Path, error: OSError) -> MachineError:
+    return MachineError(f"state directory {directory}: {error.strerror}; set {STATE_VARIABLE} to another")
+
+
+def _lock_patiently(where: Path) -> int:
+    """Descriptor of the lock of a state directory. MachineError naming its holder.
+
+    Held on behalf of one that has just ended, or by a `clean`, it is free in a moment.
+    """
+    deadline = time.monotonic() + LOCK_S
+    while True:
+        try:
+            make_state_directory(where)
+            return lock_state(where)
+        except BlockingIOError:
+            owner = read_owner(where)
+            holder = Owner.parse(owner)
+            passing = not owner or (holder is not None and holder.has_ended)
+            if not passing or time.monotonic() > deadline:
+                text = describe_owner(owner)
+                raise MachineError(f"another run is active on this machine: {text}; wait for it or end it") from None
+            time.sleep(_POLL_S)
+        except OSError as error:
+            raise _unusable(where, error) from error
 
 
 def read_owner(directory: Path) -> dict[str, Any]:

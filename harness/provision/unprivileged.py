@@ -144,6 +144,11 @@ def _leave(names: Path) -> None:
     remove_state_directory(names.parent)
 
 
+def holds_names(folder: Path) -> bool:
+    """Whether a folder of a state directory is one for the names of a program's network namespaces."""
+    return folder.name.startswith(_NAMES)
+
+
 def remove_stale(state: Path) -> None:
     """Remove the empty folders of an ordinary user's programs that were killed. That of a living one must stay:
     removing a folder also takes away what others have mounted on it.

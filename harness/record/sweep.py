@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import UsageError
+from harness.record.incomplete import is_experiment, run_folders, unfinished_runs, why_incomplete
 from harness.record.rundir import EFFECTIVE, SUMMARY
 from harness.record.summary import ExperimentSummary, RunSummary, Verdict, is_run_summary, read_summary
 from harness.units import UnitError, parse_load, parse_rate, parse_size
@@ -127,6 +128,8 @@ class Results:
     name: str
     manifest: SweepManifest | None
     results: tuple[Result, ...]
+    incomplete: str = ""
+    """Why an experiment is not whole; of a sweep only where none of its runs has ended."""
 
     @property
     def scale(self) -> float:
@@ -188,12 +191,12 @@ def is_sweep(path: Path) -> bool:
 def read_results(path: Path) -> Results:
     """Read a sweep, experiment or run directory. A damaged run is a Result without summary; the rest is read.
 
-    UsageError when the directory is none of the three, or holds no run.
+    One that was cut off is `incomplete`, and may hold no run. UsageError when the directory is none of the three.
     """
     if not path.is_dir():
         raise UsageError(f"{path}: not a directory; give the directory of a run, an experiment or a sweep")
     found = _read_sweep(path) if is_sweep(path) else _read_experiment(path)
-    if not found.results:
+    if not found.results and not found.incomplete:
         raise UsageError(f"{path}: holds no run of this program")
     return found
 
@@ -224,7 +227,8 @@ def _read_sweep(path: Path) -> Results:
                 superseded=entry.interrupted or entry.attempt < last[entry.key],
             )
         )
-    return Results(path, "sweep", manifest.name, manifest, tuple(results))
+    incomplete = "" if results else "no run of the sweep has ended; resume it"
+    return Results(path, "sweep", manifest.name, manifest, tuple(results), incomplete)
 
 
 def _inside(path: Path, folder: str) -> Path:
@@ -235,15 +239,21 @@ def _inside(path: Path, folder: str) -> Path:
 
 
 def _read_experiment(path: Path) -> Results:
+    incomplete, unfinished = "", {}
     if is_run_summary(path / SUMMARY):
         folders, experiment, kind = [path], path.resolve().parent, "run"
+    elif (path / SUMMARY).is_file() or is_experiment(path):
+        incomplete = why_incomplete(path)
+        unfinished = {run.folder: f"incomplete: {run.text}" for run in unfinished_runs(path)}
+        folders, experiment, kind = _folders(path), path, "experiment"
+        if incomplete and not (path / EFFECTIVE).is_file():
+            return Results(path, "experiment", path.resolve().name, None, (), incomplete)
     else:
-        listed = read_summary(path / SUMMARY, ExperimentSummary)
-        folders, experiment, kind = [path / run.folder for run in listed.runs], path, "experiment"
+        raise UsageError(f"{path}: holds no run of this program; {SUMMARY} is missing")
     cell = read_cell(experiment)
     results = []
     for folder in folders:
-        summary, damage = _summary(folder)
+        summary, damage = (None, unfinished[folder]) if folder in unfinished else _summary(folder)
         mode = summary.mode if summary else folder.name.partition("-")[2]
         results.append(
             Result(
@@ -257,7 +267,16 @@ def _read_experiment(path: Path) -> Results:
                 damage=damage,
             )
         )
-    return Results(path, kind, cell.profile, None, tuple(results))  # type: ignore[arg-type]
+    return Results(path, kind, cell.profile, None, tuple(results), incomplete)  # type: ignore[arg-type]
+
+
+def _folders(experiment: Path) -> list[Path]:
+    """Of the runs that are there, and of those that should be."""
+    found = set(run_folders(experiment))
+    if (experiment / SUMMARY).is_file():
+        listed = read_summary(experiment / SUMMARY, ExperimentSummary)
+        found |= {experiment / run.folder for run in listed.runs}
+    return sorted(found)
 
 
 def _summary(folder: Path) -> tuple[RunSummary | None, str]:

@@ -89,6 +89,8 @@ def _chosen(results: Results, cells: tuple[str, ...]) -> Callable[[str], bool]:
 
 
 def _print(made: Report, page: Path) -> None:
+    if made.results.incomplete:
+        click.echo(f"incomplete: {made.results.kind} {made.results.incomplete}")
     counts = ", ".join(f"{count} {verdict}" for verdict, count in made.counts.items() if count)
     click.echo(f"runs: {counts or 'none'}")
     click.echo(f"figures: {len(made.pictures.drawings)} over the load, {len(made.pictures.over_time)} over time")

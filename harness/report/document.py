@@ -175,6 +175,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "kind": results.kind,
         "name": results.name,
         "scale": results.scale,
+        "incomplete": results.incomplete or None,
         "runs": report.counts,
         "planned_runs": report.planned,
         "migrations": report.migrations,

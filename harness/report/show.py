@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-import re
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.errors import UsageError
-from harness.record.rundir import MANIFEST, SUMMARY
+from harness.record.incomplete import Unfinished, is_experiment, run_folders, unfinished_runs, why_incomplete
+from harness.record.rundir import SUMMARY
 from harness.record.summary import (
     ExperimentSummary,
     LedgerSummary,
@@ -22,7 +22,6 @@ from harness.record.summary import (
 from harness.report.impairments import impairment_lines
 from harness.report.table import comparison_table
 
-_RUN_FOLDER = re.compile(r"\d\d+-.+")
 VERDICT_STYLES = {"VALID": "green", "INVALID": "yellow", "FAILED": "red"}
 INVARIANT_STYLES = {"holds": "green", "unknown": "yellow", "broken": "red"}
 
@@ -30,14 +29,20 @@ INVARIANT_STYLES = {"holds": "green", "unknown": "yellow", "broken": "red"}
 def show(path: Path, json: bool = False, console: Console | None = None) -> None:
     """Print what `path` (an experiment's or a run's directory) holds. UsageError: no results there, or damaged ones.
 
-    An experiment that did not end is shown with the runs it finished. json: one object with the summaries.
+    An experiment that did not end is called incomplete and shown with the runs it finished. json: one object with the
+    summaries; "incomplete" says why, null for a whole one.
     """
     console = console or Console()
     experiment, runs = load_results(path)
+    single = len(runs) == 1 and runs[0][0] == path
+    why = "" if single else why_incomplete(path)
+    unfinished = [] if single else unfinished_runs(path)
     if json:
         data = {
             "path": str(path),
             "experiment": experiment.model_dump(mode="json") if experiment else None,
+            "incomplete": why or None,
+            "unfinished": [{"folder": str(run.folder), "phase": run.phase} for run in unfinished],
             "runs": [{"folder": str(folder), **run.model_dump(mode="json")} for folder, run in runs],
         }
         console.file.write(json_module.dumps(data, indent=2, allow_nan=False) + "\n")
@@ -46,16 +51,16 @@ def show(path: Path, json: bool = False, console: Console | None = None) -> None
     if not console.is_terminal:
         console = Console(file=console.file, width=200, color_system=None, force_terminal=False)
     summaries = [run for _, run in runs]
-    if experiment is not None and not experiment.completed:
-        console.print(Text(f"experiment not completed: {experiment.reason or 'no reason recorded'}", style="red"))
-    elif experiment is None and not (path / SUMMARY).is_file():
-        console.print(Text("experiment without a summary: it is running or was cut off", style="yellow"))
-    if len(summaries) > 1 or experiment is not None:
-        console.print(comparison_table(summaries, f"{summaries[0].profile}: migration modes at the same load"))
+    if why:
+        console.print(Text(f"incomplete: experiment {why}", style="yellow"), soft_wrap=True)
+    if single:
+        _print_run(console, *runs[0])
+    else:
+        if summaries:
+            console.print(comparison_table(summaries, f"{summaries[0].profile}: migration modes at the same load"))
         for folder, run in runs:
             _print_verdict(console, folder.name, run)
-    else:
-        _print_run(console, *runs[0])
+        _print_unfinished(console, unfinished)
     for line in impairment_lines(summaries):
         console.print(Text(line), soft_wrap=True)
     console.print(Text(f"results: {path}"), soft_wrap=True)
@@ -64,7 +69,8 @@ def show(path: Path, json: bool = False, console: Console | None = None) -> None
 def load_results(path: Path) -> tuple[ExperimentSummary | None, list[tuple[Path, RunSummary]]]:
     """The experiment's summary (None: a single run, or cut off before its end) and its runs with their folders.
 
-    UsageError when there is nothing to show or a file is damaged.
+    No runs: an experiment that was cut off before its first had ended. UsageError for anything else without runs, and
+    where a file is damaged.
     """
     summary = path / SUMMARY
     if not path.is_dir():
@@ -72,11 +78,9 @@ def load_results(path: Path) -> tuple[ExperimentSummary | None, list[tuple[Path,
     if summary.is_file() and is_run_summary(summary):
         return None, [(path, read_summary(summary, RunSummary))]
     experiment = read_summary(summary, ExperimentSummary) if summary.is_file() else None
-    folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and _RUN_FOLDER.fullmatch(entry.name))
-    runs = [(f, read_summary(f / SUMMARY, RunSummary)) for f in folders if (f / SUMMARY).is_file()]
-    if not runs:
-        what = "no run was finished" if experiment or (path / MANIFEST).is_file() else "no results"
-        raise UsageError(f"{path}: {what} here; {SUMMARY} of a run is missing")
+    runs = [(f, read_summary(f / SUMMARY, RunSummary)) for f in run_folders(path) if (f / SUMMARY).is_file()]
+    if not runs and experiment is None and not is_experiment(path):
+        raise UsageError(f"{path}: no results here; {SUMMARY} of a run is missing")
     return experiment, runs
 
 
@@ -85,6 +89,11 @@ def _print_verdict(console: Console, name: str, run: RunSummary) -> None:
     console.print(Text.assemble(f"{name}: ", (verdict, VERDICT_STYLES[verdict])))
     for reason in run.validity.reasons:
         console.print(Text(f"    {reason}"), soft_wrap=True)
+
+
+def _print_unfinished(console: Console, unfinished: list[Unfinished]) -> None:
+    for run in unfinished:
+        console.print(Text.assemble(f"{run.folder.name}: ", ("incomplete", "yellow"), f", {run.text}"), soft_wrap=True)
 
 
 def _print_run(console: Console, folder: Path, run: RunSummary) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -47,17 +46,18 @@ def measure_rates(frame_sizes: Sequence[int], tell: Callable[[str], None]) -> di
     from harness.bench.setting import activate_source, bench_profile, bench_topology, source_spec
     from harness.bench.startup import new_secrets
     from harness.experiment.experiment import new_run_id
+    from harness.provision.scratch import scratch_directory
     from harness.testbed.testbed import Testbed
 
     profile = bench_profile(dataplane={"verify": False})
     testbed = Testbed(bench_topology(new_run_id()))
-    with tempfile.TemporaryDirectory(prefix="slim-harness-sweep-") as scratch:
+    with scratch_directory("sweep") as scratch:
         try:
             testbed.provision()
             own = new_secrets()
-            (started,) = testbed.start([source_spec(profile, testbed, Path(scratch), own)])
+            (started,) = testbed.start([source_spec(profile, testbed, scratch, own)])
             activate_source(testbed, started, own)
-            trips = RoundTrips(testbed, profile, Path(scratch), tell)
+            trips = RoundTrips(testbed, profile, scratch, tell)
             return {size: float(trips.rates(size, QUICK)[0]) for size in frame_sizes}
         finally:
             testbed.teardown()

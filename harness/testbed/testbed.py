@@ -11,14 +11,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from harness.errors import HarnessError
+from harness.provision.clean import clean
 from harness.provision.connections.base import Connection
 from harness.provision.connections.local import LocalConnection
 from harness.provision.connections.spawned import SpawnedProcess
-from harness.provision.engine import Callback, Engine, Event
+from harness.provision.engine import Callback, Engine, Event, EventKind
 from harness.provision.facts import Facts, gather_facts
 from harness.provision.inventory import Inventory
 from harness.provision.ownership import Ownership
-from harness.provision.task import Context, Task
+from harness.provision.task import ABSENT, Change, Context, Task
 from harness.provision.tasks.process import Process, ProcessReady
 from harness.provision.tasks.small_disk import SmallDisk
 from harness.testbed import topology as names
@@ -154,6 +155,7 @@ class Testbed:
             self._ownership = Ownership.acquire(self.topology.run_id, self._state_directory)
             self._context = Context(self.connection, self._ownership)
             self._engine = Engine(self._context, self._callback)
+            self._begin(self._ownership)
         try:
             self._close_fabric()
             recap = self._engine.run(play, tasks)
@@ -162,6 +164,19 @@ class Testbed:
             self.teardown()
             raise
         return recap
+
+    def _begin(self, ownership: Ownership) -> None:
+        """Remove what runs that died here have left; testbeds that were kept on purpose stay. CleanupError."""
+        try:
+            removed = clean(ownership.directory, kept=False, owns_machine=True)
+        except BaseException:
+            self.teardown()
+            raise
+        if removed:
+            self._callback(Event(EventKind.TASK, "remove what a dead run left behind"))
+        for item in removed:
+            change = Change(f"{item.kind} {item.name}", "left behind", ABSENT)
+            self._callback(Event(EventKind.CHANGED, item.name, item.run_id or "localhost", changes=(change,)))
 
     def start(self, specs: Sequence[ProcessSpec]) -> list[StartedProcess]:
         """Start processes side by side and wait until each says "ready"; on an error everything is torn down."""
@@ -251,6 +266,8 @@ class Testbed:
             if engine is not None:
                 engine.undo(only=lambda task: isinstance(task, Process))
                 engine.close()
+            if ownership is not None:
+                ownership.keep()
         finally:
             self.connection.close()
             if ownership is not None:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from harness.errors import CleanupError
 from harness.provision import clean as clean_module
 from harness.provision.clean import CleanedObject, clean
 from harness.provision.connections.spawned import process_start_ticks
+from harness.provision.owner import OWNER_VARIABLE, Owner, process_numbering
 from harness.provision.ownership import Ownership
 
 
@@ -66,6 +70,87 @@ def test_leaves_the_run_that_holds_the_lock_alone(tmp_path: Path, child: subproc
         assert child.poll() is None
         assert not (tmp_path / "dead0001").exists()
         assert (tmp_path / "alive001").exists()
+
+
+def owner_line(owner: Owner, started_ns: int = 1) -> str:
+    return json.dumps({"step": "owner", "started_ns": started_ns, **vars(owner)}) + "\n"
+
+
+def test_after_a_start_of_the_machine_only_files_are_left(tmp_path: Path, child: subprocess.Popen[bytes]) -> None:
+    """Numbers, start times and inodes are given away again: that they match means nothing then."""
+    scratch = tmp_path / "slim-harness-test"
+    scratch.mkdir()
+    status = scratch.stat()
+    record = write_record(
+        tmp_path / "state",
+        "dead0001",
+        ("process", "vei", {"pid": child.pid, "start_ticks": process_start_ticks(child.pid)}),
+        ("sysctl", "x", {"netns": None, "path": "/proc/sys/kernel/ostype", "before": "Other", "after": "Linux"}),
+        ("directory", str(scratch), {"device": status.st_dev, "inode": status.st_ino}),
+    )
+    record.write_text(owner_line(replace(Owner.present(), boot="earlier")) + record.read_text())
+    assert [item.kind for item in clean(tmp_path / "state")] == ["directory"]
+    assert child.poll() is None
+    assert not record.exists()
+
+
+def test_a_process_without_a_record_is_ended_by_its_mark(tmp_path: Path) -> None:
+    """Killed between starting a process and writing its number down, a run leaves one that only its mark names."""
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as owner:
+        mark = f"{owner.pid}:{process_start_ticks(owner.pid) or 1}:{process_numbering()}:{tmp_path}"
+    environment = {**os.environ, OWNER_VARIABLE: mark}
+    stubborn = "import signal, sys; signal.signal(15, signal.SIG_IGN); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", stubborn], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        (cleaned,) = clean(tmp_path)
+        assert (cleaned.run_id, cleaned.kind) == ("", "process")
+        assert process.wait(5) == -signal.SIGKILL
+    assert clean(tmp_path) == []
+
+
+def test_what_was_kept_stays_for_clean(tmp_path: Path, child: subprocess.Popen[bytes]) -> None:
+    identity = {"pid": child.pid, "start_ticks": process_start_ticks(child.pid)}
+    with Ownership.acquire("kept0001", tmp_path) as ownership:
+        ownership.made(ownership.intend("process", "vei"), identity)
+        ownership.keep()
+    assert clean(tmp_path, kept=False) == []
+    assert child.poll() is None
+    assert clean(tmp_path) == [CleanedObject("kept0001", "process", "vei")]
+
+
+def test_parameters_of_the_host_wait_for_the_run_that_is_active(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed: list[str] = []
+    monkeypatch.setattr(clean_module, "_restore_sysctl", lambda item: removed.append(item.name) or True)
+    record = write_record(tmp_path, "dead0001", ("sysctl", "x", {}))
+    with Ownership.acquire("alive001", tmp_path):
+        assert clean(tmp_path) == []
+        assert record.exists()
+    assert clean(tmp_path) == [CleanedObject("dead0001", "sysctl", "x")]
+    assert not record.exists()
+
+
+def test_the_latest_run_is_cleaned_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each changed the parameter it found: only backwards the first value comes back."""
+    seen: list[str] = []
+    monkeypatch.setattr(clean_module, "_remove", lambda item: seen.append(item.name) or True)
+    for run_id, name, at_ns in (("b0000000", "first", 1), ("a0000000", "second", 2), ("c0000000", "third", 3)):
+        record = write_record(tmp_path, run_id, ("sysctl", name, {}))
+        record.write_text(owner_line(replace(Owner.present(), pid=1 << 22), at_ns) + record.read_text())
+    clean(tmp_path)
+    assert seen == ["third", "second", "first"]
+
+
+def test_a_folder_cut_off_before_its_record_goes(tmp_path: Path) -> None:
+    (tmp_path / "dead0001").mkdir()
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "file").write_text("x")
+    assert clean(tmp_path) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "others"]
 
 
 def test_objects_are_removed_in_reverse_and_a_failure_does_not_stop_the_rest(

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError, MachineError
-from harness.provision.ownership import Ownership, describe_owner, read_objects, read_owner
+from harness.provision.objects import read_objects
+from harness.provision.ownership import Ownership, describe_owner, read_owner
 
 
 def test_the_record_is_on_disk_before_and_after_an_object_is_made(tmp_path: Path) -> None:
