@@ -24,8 +24,10 @@ def soak(profile: Path, count: int, seed: int, overrides: tuple[str, ...], resul
     was broken. Interrupted, the same command goes on where it was."""
     from harness.doctor.cache import ensure_warm
     from harness.provision.facts import gather_facts
+    from harness.provision.unprivileged import enter
 
     loaded = load_profile(profile, overrides)
+    enter()
     gather_facts().require_testbed()
     ensure_warm(lambda text: click.echo(text, err=True))
     folder = results or Path(loaded.record.results) / f"soak-{loaded.name}-seed{seed}"

@@ -76,7 +76,7 @@ def test_one_line_a_run_and_the_unreadable_below(results: Path, capsys: pytest.C
     assert len(lines) == 5
     assert "loss s" in heading
     (line,) = (line for line in lines if "a/01-statelet" in line)
-    for word in ("2026-01-01 10:00:00", "nat", "statelet", "VALID", "600M", "1400", "0.5000", "01234567"):
+    for word in ("2026-01-01 10:00:00", "nat", "statelet", "VALID", "600 Mbit", "1400", "0.5000", "01234567"):
         assert word in line
     assert lines[-1] == "unreadable: foreign: not a directory of this program"
 
