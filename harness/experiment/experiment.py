@@ -191,7 +191,7 @@ class Experiment:
 
     def _one(self, directory: RunDirectory, run: PlannedRun) -> None:
         folder = directory.run(run.number + 1, run.mode)
-        title = f"{run.number + 1}/{len(self._plan.runs)} {run.mode}"
+        title = f"{run.number + 1}/{max(run.number + 1, len(self._plan.runs))} {run.mode}"
         started_ns = time.time_ns()
         try:
             if not self._standing:
