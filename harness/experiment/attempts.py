@@ -18,8 +18,8 @@ from harness.migration.phases import InstancePhase
 from harness.testbed import topology as names
 
 READY_AGAIN_S = 15.0
-"""For the faults to end and the control connections to come back: a TCP connection that was cut sends again after up
-to twice the time of the cut."""
+"""For the control connections to come back after the faults: a TCP connection that was cut sends again after up to
+twice the time of the cut."""
 _POLL_S = 0.02
 _WANTED = {names.SOURCE: InstancePhase.LIVE.value, names.DESTINATION: InstancePhase.STANDBY.value}
 
@@ -64,9 +64,9 @@ class Attempts:
 
     def _make_ready(self) -> None:
         """HarnessError saying why another attempt cannot be made."""
-        deadline = time.monotonic() + READY_AGAIN_S
         if not self._over(READY_AGAIN_S):
             raise HarnessError("a fault did not end")
+        deadline = time.monotonic() + READY_AGAIN_S
         reason = ""
         while time.monotonic() < deadline:
             if self._processes.has_ended(names.SOURCE):

@@ -84,19 +84,24 @@ class RunFaults:
             self._nemesis.rebooted(title)
 
     def wait_until_over(self, deadline_s: float) -> bool:
-        """Whether nothing disturbs any more, after waiting for that."""
-        return self._nemesis is None or self._nemesis.wait_until_over(deadline_s)
+        """Whether nothing disturbs any more, after waiting for that: as long as the faults themselves may last, or
+        deadline_s where that is longer."""
+        return self._nemesis is None or self._nemesis.wait_until_over(max(deadline_s, self._longest_s))
 
     def doubts(self) -> list[str]:
         """Faults that were asked for and could not be carried out or undone."""
         return [] if self._nemesis is None else self._nemesis.doubts()
 
-    def close(self) -> tuple[Happened, ...]:
-        """Wait until the faults under way are over, undo what is not, and tell what happened. Doing it twice is no
-        error."""
+    @property
+    def _longest_s(self) -> float:
+        return max((fault.for_ns for fault in self._schedule), default=0) / 1e9 + OVER_MARGIN_S
+
+    def close(self, wait: bool = True) -> tuple[Happened, ...]:
+        """Wait until the faults under way are over (unless told not to), undo what is not, and tell what happened.
+        Doing it twice is no error."""
         if self._nemesis is not None and self._timeline is not None:
-            left_s = max((fault.for_ns for fault in self._schedule), default=0) / 1e9 + OVER_MARGIN_S
-            self._nemesis.wait_until_over(left_s)
+            if wait:
+                self._nemesis.wait_until_over(self._longest_s)
             self._nemesis.close()
             self._timeline.stop()
             self._timeline = None

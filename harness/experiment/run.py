@@ -102,8 +102,8 @@ class Run:
                 self._record.close()
                 raise
             finally:
+                self._record.faults = self._faults.close(wait=False)
                 self._end_impairments()
-                self._record.faults = self._faults.close()
                 if self._sampler is not None:
                     self._record.series = self._sampler.stop()
                 if self._controls is not None:
