@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.faults.expected import COMPLETED, may_lead_to
+from harness.faults.expected import ABORTED, COMPLETED, may_lead_to
 from harness.faults.history import FAILED, NOT_REACHED
 from harness.record.summary import AttemptSummary, FaultSummary, LedgerSummary, RunSummary
 
@@ -18,6 +18,8 @@ Verdict = Literal["kept", "broken", "unknown"]
 ARRIVED = ("delivered", "late")
 OF_THE_RULER = ("not_sent", "queue", "echo_tx_failed")
 """Losses of the load processes themselves, which say nothing of the migration."""
+DEADLINE = "did not happen within"
+"""What an error of a deadline says."""
 MEASURING = ("loadgen", "echoserver")
 
 
@@ -111,6 +113,9 @@ def _explained(case: _Case) -> Promise:
             return Promise(name, "broken", f"attempt {number} completed in spite of: {damaged[0].fault}")
         outcome = "failed after the switchover" if attempt.moved and attempt.outcome == "failed" else attempt.outcome
         possible = {COMPLETED}.union(*(may_lead_to(fault) for fault in begun))
+        if outcome == ABORTED and outcome not in possible and DEADLINE in attempt.reason:
+            # A machine that stands still does that, too, and nothing came of it but another attempt.
+            return Promise(name, "unknown", f"attempt {number} was aborted by a deadline: {attempt.reason}")
         if outcome not in possible:
             return Promise(name, "broken", f"attempt {number} {outcome}: {attempt.reason}")
     return Promise(name, "kept" if case.attempts else "unknown", ", ".join(a.outcome for a in case.attempts))

@@ -213,6 +213,12 @@ def test_what_nobody_saw_is_unknown() -> None:
     assert overall(check(summary, 2, AROUND)) == "unknown"
 
 
+def test_a_deadline_that_passed_without_a_fault_may_be_the_machine() -> None:
+    late = attempt(1, "aborted").model_copy(update={"reason": "message from source: did not happen within 1 s"})
+    summary = run(attempts=(late, attempt(2, "completed")))
+    assert judged(summary) == {"every outcome follows from a fault": "unknown"}
+
+
 def test_time_and_remains_are_promises_too() -> None:
     late = Surroundings(took_ns=61_000_000_000, deadline_ns=60_000_000_000, left_behind=("process 7",))
     assert judged(run(), late) == {"in time": "broken", "nothing is left behind": "broken"}

@@ -180,6 +180,7 @@ def test_a_trace_that_finds_no_room_ends_with_a_whole_record(disk: Path) -> None
     trace = disk / "trace"
     nat = Nat(trace)
     nat.send(3)
+    wait_until(lambda: trace.stat().st_size == 3 * RECORD_BYTES, "the first records")
     Ballast(disk).fill()
     nat.send(200)
     nat.close()
