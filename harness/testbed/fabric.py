@@ -88,11 +88,14 @@ def urgent() -> Iterator[None]:
 class Fabric:
     """The provisioned fabric of a run. Its sockets stay open, so close it before the namespaces go.
 
-    Raises HarnessError when the fabric is not provisioned.
+    drain_hold_ns: how long after a switchover a drain frame has to wait, where the link towards the source lets frames
+    overtake each other (`overtaking_ns`). Raises HarnessError when the fabric is not provisioned.
     """
 
-    def __init__(self, run_id: str, connection: Connection, topology: Topology) -> None:
+    def __init__(self, run_id: str, connection: Connection, topology: Topology, drain_hold_ns: int = 0) -> None:
         self.run_id = run_id
+        self._drain_hold_ns = drain_hold_ns
+        self._settled_ns = 0
         self._connection = connection
         self._topology = topology
         self._netns = topology.netns(names.FABRIC)
@@ -126,7 +129,8 @@ class Fabric:
         with urgent():
             done = self._steering.transact(self._batches[to])
             visit_all_cpus()
-        return Steered(to, done.started_ns, done.ended_ns, time.monotonic_ns(), done.requests)
+        self._settled_ns = time.monotonic_ns()
+        return Steered(to, done.started_ns, done.ended_ns, self._settled_ns, done.requests)
 
     def cut_management(self, node: str) -> None:
         """Stop forwarding to the management address of an instance; nothing is flooded instead. Doing it twice is no
@@ -158,10 +162,12 @@ class Fabric:
     def inject_drain(self, port_index: int, sequence: int, token: bytes, deadline_ns: int = 200_000_000) -> int:
         """Send a drain frame out of the port towards the source, behind all its queue holds; returns when (ns).
 
+        Where frames overtake each other there, first wait until none can be left of those before the switchover.
         A full queue drops the frame, and a link that is down takes none; the kernel says so and it is sent again until
         `deadline_ns` from now has passed, which raises DeadlineExceeded: the frame then never left.
         """
         frame = drain_frame(port_index, sequence, token)
+        time.sleep(max(0, self._settled_ns + self._drain_hold_ns - time.monotonic_ns()) / 1e9)
         last_ns = time.monotonic_ns() + deadline_ns
         while True:
             try:

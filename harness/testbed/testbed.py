@@ -24,9 +24,10 @@ from harness.provision.tasks.process import Process, ProcessReady
 from harness.provision.tasks.small_disk import SmallDisk
 from harness.testbed import topology as names
 from harness.testbed.attachment import generator_nodes, management_link, port_link
-from harness.testbed.backend import resolve_backend
+from harness.testbed.backend import NETEM, resolve_backend
 from harness.testbed.changes import LinkChanges, SetGenerated
 from harness.testbed.construction import tasks_for, usable_congestion_control
+from harness.testbed.drain import overtaking_ns
 from harness.testbed.fabric import Fabric
 from harness.testbed.topology import Topology
 
@@ -159,7 +160,9 @@ class Testbed:
         try:
             self._close_fabric()
             recap = self._engine.run(play, tasks)
-            self._fabric = Fabric(self.topology.run_id, self.connection, self.topology)
+            # The latency generator keeps drain frames behind the others by itself.
+            hold_ns = overtaking_ns(self.topology.ever[names.SOURCE, "down"]) if self.backend == NETEM else 0
+            self._fabric = Fabric(self.topology.run_id, self.connection, self.topology, hold_ns)
         except BaseException:
             self.teardown()
             raise
