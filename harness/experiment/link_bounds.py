@@ -75,7 +75,7 @@ def link_bounds(
 
 
 def _outage(evidence: LinkEvidence, outage: Outage, packets: PacketRecords, late_ns: int) -> Bound:
-    """At most the packets that were lost and under way meanwhile; each twice where links make copies."""
+    """At most the packets that were lost and under way meanwhile, and the copies that links have made of them."""
     from_ns, until_ns = outage.from_ns - late_ns, outage.until_ns + AFTER_NS
 
     def lost(sent_ns: np.ndarray, received_ns: np.ndarray) -> int:
@@ -84,7 +84,14 @@ def _outage(evidence: LinkEvidence, outage: Outage, packets: PacketRecords, late
 
     number = lost(packets.sent_ns, packets.received_ns) + lost(packets.server_sent_ns, packets.server_received_ns)
     wires = tuple(dict.fromkeys(wire for way in ("down", "up") for wire in _wires(outage.node, way)))
-    return Bound("link_down", wires, number * (2 if evidence.any_has("duplication") else 1))
+    return Bound("link_down", wires, number + _copies(evidence, number))
+
+
+def _copies(evidence: LinkEvidence, packets: int) -> int:
+    """More copies of so many packets than that the links have hardly made: no bound may be so wide that it takes what
+    others explain."""
+    each = sum(max(item.duplication for item in ever) * len(WIRES[way]) for way, ever in evidence.ever.items())
+    return min(packets, math.ceil(packets * each + 6 * math.sqrt(packets * each)))
 
 
 def _wires(node: str, way: str) -> Iterator[str]:

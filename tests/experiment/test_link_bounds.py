@@ -97,4 +97,8 @@ def test_copies_of_lost_packets_are_lost_with_them() -> None:
     outage = Outage("source", START_NS, START_NS + 10 * MS)
     (found,) = bounds(evidence(links=links, outages=[outage]), packets)
     assert found.packets == 20
+    seldom = {("loadgen", "up"): LinkConditions(duplication=0.01)}
+    long = Outage("source", START_NS, START_NS + 200 * MS)
+    (found,) = bounds(evidence(links=seldom, outages=[long]), make_records([None] * 100))
+    assert 101 < found.packets < 110, "not so many that losses by others would count as the outage's"
     assert int(np.count_nonzero(packets.received_ns)) == 0
