@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,7 @@ def test_dry_run_prints_the_plan_and_runs_nothing(monkeypatch, capsys):
     assert cli.invoke(["run", SMOKE, "--dry-run", "--set", "load.rate=40M"]) == 0
     output = capsys.readouterr().out
     assert "40.2 Mbit/s both directions together" in output
+    assert re.search(r"^backend +(delay_line|netem): the kernel ", output, re.MULTILINE)
     assert experiment.calls == []
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from harness.measure.hops import TO_ECHOSERVER, TO_EXTERIOR, TO_INTERIOR, TO_LOADGEN, Bound
+from harness.measure.invariants import CounterPair
 from harness.measure.packets import PacketRecords
 from harness.testbed import topology as names
 from harness.testbed.changes import Outage
@@ -104,13 +105,40 @@ def _impaired(evidence: LinkEvidence, link_way: LinkWay) -> int:
     """Frames that the link has lost on purpose, and at most so many that it has damaged: nobody counts those, and one
     whose address is hit reaches nobody who could."""
     lost = max(0, _grown(evidence, link_way, "netem") - _grown(evidence, link_way, "tbf"))
-    corruption = max(item.corruption for item in evidence.ever[link_way])
-    damaged = 0
-    if corruption:
-        frames = _grown(evidence, link_way, "netem", "sent_packets")
-        damaged = math.ceil(frames * corruption + 6 * math.sqrt(frames * corruption * (1 - corruption)))
     # netem counts what its meter drops as its own, too. What the latency generator has lost the hops know.
-    return lost + damaged
+    return lost + _damaged(evidence, link_way)
+
+
+def _damaged(evidence: LinkEvidence, link_way: LinkWay) -> int:
+    """More frames than that the link has hardly damaged: the mean and six standard deviations."""
+    corruption = max(item.corruption for item in evidence.ever[link_way])
+    frames = _grown(evidence, link_way, "netem", "sent_packets")
+    return math.ceil(frames * corruption + 6 * math.sqrt(frames * corruption * (1 - corruption)))
+
+
+def comparable_pairs(evidence: LinkEvidence, pairs: Sequence[CounterPair]) -> list[CounterPair]:
+    """The pairs of interface and application, with what the links do on purpose between the two.
+
+    A netem at a node's own end loses behind the sender's back and before the interface counts. Copies nobody counts, so
+    where it makes any the pair says nothing and is left out. An address that was damaged is not the application's, so
+    that it may have seen fewer frames than the interface, but not more, and not fewer than by what can be damaged.
+    """
+    kept = []
+    for pair in pairs:
+        node, _, what = pair.name.partition(" ")
+        if (node, "up") not in evidence.ever or pair.interface_packets is None:
+            kept.append(pair)
+        elif what == "sent":
+            lost = max(0, _grown(evidence, (node, "up"), "netem") - _grown(evidence, (node, "up"), "tbf"))
+            copied = any(item.duplication for item in evidence.ever[node, "up"])
+            if not (copied and _grown(evidence, (node, "up"), "netem", "sent_packets")):
+                kept.append(replace(pair, interface_packets=pair.interface_packets + lost))
+        else:
+            damaged = sum(_damaged(evidence, link_way) for link_way in evidence.ever)
+            missing = pair.interface_packets - (pair.application_packets or 0)
+            unseen = missing if 0 <= missing <= damaged else 0
+            kept.append(replace(pair, interface_packets=pair.interface_packets - unseen))
+    return kept
 
 
 def _grown(evidence: LinkEvidence, link_way: LinkWay, kind: str, counter: str = "dropped_packets") -> int:

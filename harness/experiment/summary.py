@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -20,14 +20,14 @@ from harness.experiment.impairment_summary import (
     judged_run_delays,
     link_evidence,
 )
-from harness.experiment.link_bounds import link_bounds
+from harness.experiment.link_bounds import comparable_pairs, link_bounds
 from harness.experiment.migration import CONTROL, migration_summary, statelet_counters
 from harness.experiment.processes import trace_path
 from harness.experiment.run_record import RunRecord
 from harness.experiment.sampling import port_word
 from harness.experiment.verification import compare_with_reference
 from harness.measure.host import HostLoad, load_between
-from harness.measure.invariants import Invariant, StateletCounters, check_invariants
+from harness.measure.invariants import CounterPair, Invariant, StateletCounters, check_invariants
 from harness.measure.ledger import Ledger, attribute
 from harness.measure.metrics import Window, longest_gap, traffic_metrics
 from harness.measure.packets import PacketRecords, load_packet_records
@@ -72,7 +72,8 @@ def summarise(
     ledger = attribute(packets, hops, late_ns=timing.late_ns)
     measured = traffic_metrics(packets, window, late_ns=timing.late_ns, interval_ns=timing.interval_ns)
     total = traffic_metrics(packets, late_ns=timing.late_ns, interval_ns=timing.interval_ns)
-    invariants = _invariants(profile, record, folder, packets, ledger, loadgen, echoserver)
+    pairs = comparable_pairs(links, counter_pairs(record.before, record.after, loadgen, echoserver, record.restless))
+    invariants = _invariants(profile, record, folder, packets, ledger, pairs)
     host = load_between(record.host[0], record.host[-1])
     calibration = _calibration(profile, packets, record.window_start_ns, backend)
     outcome = record.outcome
@@ -133,17 +134,14 @@ def _invariants(
     folder: Folder,
     packets: PacketRecords,
     ledger: Ledger,
-    loadgen: Mapping[str, Any],
-    echoserver: Mapping[str, Any],
+    pairs: Sequence[CounterPair],
 ) -> list[Invariant]:
-    assert record.before is not None
-    assert record.after is not None
     evidence = gather_evidence(profile, record, folder)
     return check_invariants(
         packets,
         ledger,
         evidence.comparison,
-        counter_pairs(record.before, record.after, loadgen, echoserver, record.restless),
+        pairs,
         migrated=evidence.migrated,
         statelets=evidence.statelets,
         destination_sent_before_activation_packets=evidence.before_activation_packets,

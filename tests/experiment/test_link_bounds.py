@@ -3,9 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
-from harness.experiment.link_bounds import LinkEvidence, link_bounds
+from harness.experiment.link_bounds import LinkEvidence, comparable_pairs, link_bounds
 from harness.measure.hops import TO_ECHOSERVER, TO_EXTERIOR, TO_INTERIOR, TO_LOADGEN, Bound
+from harness.measure.invariants import CounterPair
 from harness.measure.packets import PacketRecords
 from harness.testbed.changes import Outage
 from harness.testbed.conditions import LinkConditions
@@ -102,3 +104,33 @@ def test_copies_of_lost_packets_are_lost_with_them() -> None:
     (found,) = bounds(evidence(links=seldom, outages=[long]), make_records([None] * 100))
     assert 101 < found.packets < 110, "not so many that losses by others would count as the outage's"
     assert int(np.count_nonzero(packets.received_ns)) == 0
+
+
+def test_pairs_of_links_that_do_nothing_stay_as_they_are() -> None:
+    pairs = [
+        CounterPair("loadgen sent", 7, 9),
+        CounterPair("x received", None, 3),
+        CounterPair("loadgen received", 9, 8),
+    ]
+    assert comparable_pairs(evidence(), pairs) == pairs
+
+
+def test_what_a_netem_loses_before_the_interface_counts_is_added_to_it() -> None:
+    found = evidence(qdisc("loadgen", "up0", "netem", 105, 13), qdisc("loadgen", "up0", "tbf", 105, 5))
+    (pair,) = comparable_pairs(found, [CounterPair("loadgen sent", 100, 108)])
+    assert pair.interface_packets == 108
+
+
+def test_a_sender_whose_frames_are_copied_behind_its_back_says_nothing() -> None:
+    links = {("loadgen", "up"): LinkConditions(duplication=0.1)}
+    pairs = [CounterPair("loadgen sent", 100, 108), CounterPair("echoserver sent", 4, 4)]
+    assert comparable_pairs(evidence(qdisc("loadgen", "up0", "netem", 105, 3), links=links), pairs) == pairs[1:]
+    assert comparable_pairs(evidence(links=links), pairs) == pairs, "the generator counts its copies itself"
+
+
+@pytest.mark.parametrize(("unseen", "agrees"), [(0, True), (30, True), (-1, False), (5_000, False)])
+def test_a_receiver_may_miss_as_many_frames_as_can_be_damaged(unseen: int, agrees: bool) -> None:
+    links = {("loadgen", "down"): LinkConditions(corruption=0.005)}
+    found = evidence(qdisc("fabric", "loadgen", "netem", 10_005, 3), links=links)
+    (pair,) = comparable_pairs(found, [CounterPair("loadgen received", 9_000 + unseen, 9_000)])
+    assert (pair.interface_packets == pair.application_packets) is agrees

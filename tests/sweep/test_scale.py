@@ -28,6 +28,23 @@ def test_rates_and_what_they_fill_scale_and_times_do_not():
     assert part.load.seed == whole.load.seed
 
 
+def test_rates_of_links_and_of_impairments_scale_and_probabilities_do_not():
+    whole = profile(
+        load={"rate": "100M"},
+        links={"destination": {"down": {"rate": "800Mbit", "queue_limit": "400kB", "loss": 0.1, "latency": "3ms"}}},
+        impairment=[
+            {"at": "1s", "link": "source", "rate": "40Mbit"},
+            {"at": "2s", "link": "source", "loss": 0.5, "queue_limit": "20kB"},
+        ],
+    )
+    part = scaled(whole, 0.25)
+    down = part.links.destination.down
+    assert (down.rate_bps, down.queue_limit_bytes) == (200_000_000, 100_000)
+    assert (down.loss, down.latency_ns) == (0.1, 3_000_000)
+    assert (part.impairment[0].rate_bps, part.impairment[0].at_ns) == (10_000_000, 1_000_000_000)
+    assert (part.impairment[1].loss, part.impairment[1].queue_limit_bytes) == (0.5, 16_384 + 1514)
+
+
 def test_the_dimensionless_figures_stay():
     whole = profile(load={"rate": "600M", "frame": "1400B"})
     part = scaled(whole, 0.1)

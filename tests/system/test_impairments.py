@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.errors import DeadlineExceeded
 from harness.provision import messages
 from harness.provision.facts import kernel_features
 from harness.testbed import topology as names
@@ -105,6 +106,14 @@ def test_a_link_that_is_down_loses_without_telling_the_sender(testbed: Testbed, 
     (outage,) = links.outages
     assert outage.node == "loadgen"
     assert outage.from_ns < outage.until_ns
+
+
+def test_a_drain_frame_waits_for_a_link_that_is_down_until_its_deadline(testbed: Testbed, links: LinkChanges) -> None:
+    links.set_link("source", False)
+    with pytest.raises(DeadlineExceeded, match="drain frame 0: the link was down for 50 ms"):
+        testbed.fabric.inject_drain(0, 0, bytes(16), deadline_ns=50 * MS)
+    links.set_link("source", True)
+    assert testbed.fabric.inject_drain(0, 0, bytes(16), deadline_ns=2_000 * MS) > 0
 
 
 def reach(testbed: Testbed, node: str, address: str) -> None:
