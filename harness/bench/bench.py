@@ -22,6 +22,7 @@ from harness.bench.frames import flow_frames
 from harness.bench.freeze import freeze_pauses, full_nat
 from harness.bench.generator import generator_rates
 from harness.bench.image import load_nat
+from harness.bench.instances import INSTANCES, many_instances
 from harness.bench.machine import describe_machine
 from harness.bench.memory import memory_of_a_run
 from harness.bench.round_trip import RoundTrips
@@ -111,8 +112,11 @@ class _Bench:
         self._memory()
         try:
             self._on_testbed()
+            began = time.monotonic()
         finally:
             self._testbed.teardown()
+        self._figures["testbed_teardown_s"] = figure([time.monotonic() - began], "s", "lower")
+        self._instances()
         self._compute()
         last = read_host({})
         if source_digest() != digest:
@@ -157,6 +161,15 @@ class _Bench:
         times = start_times(self._testbed, self._profile, self._scope.starts, self._scratch)
         self._figures["start_to_ready_s"] = figure(times.ready_s, "s", "lower")
         self._figures["start_to_first_forwarded_s"] = figure(times.first_forwarded_s, "s", "lower")
+
+    def _instances(self) -> None:
+        self._step(f"{INSTANCES} instances")
+        many = many_instances(self._testbed, self._profile, new_run_id(), self._scratch)
+        note = f"{INSTANCES} NATs, a namespace each"
+        self._figures["instances_ready_s"] = figure([many.ready_s], "s", "lower", note)
+        self._figures["instances_answered_s"] = figure([many.answered_s], "s", "lower", note)
+        self._figures["instances_memory_bytes"] = figure([many.proportional_bytes], "bytes", "lower", note)
+        self._figures["instances_memory_peak_bytes"] = figure([many.peak_bytes], "bytes", "lower", "the largest")
 
     def _round_trips(self) -> None:
         self._step("round trips without loss")

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -31,6 +31,7 @@ from harness.plan import Plan, PlannedRun
 from harness.profile.model import Profile
 from harness.profile.topology import make_topology
 from harness.provision.connections.local import LocalConnection
+from harness.provision.connections.spawned import NotReady
 from harness.provision.connections.template import Template
 from harness.provision.interrupt import interruptible
 from harness.provision.recap import ansible_renderer
@@ -212,7 +213,9 @@ class Experiment:
             # Kept and shown like every other run; the next one starts from a fresh boot. A process that did not become
             # ready has taken the testbed down, and any other failure may have left it otherwise than it shall be.
             self._standing = False
-            summary = unusable(started_ns, self._plan, self._profile, run, self._run_id(run), str(error), "FAILED")
+            # The first alone says nothing of the migration, and is made again by a sweep.
+            verdict: Literal["INVALID", "FAILED"] = "INVALID" if isinstance(error, NotReady) else "FAILED"
+            summary = unusable(started_ns, self._plan, self._profile, run, self._run_id(run), str(error), verdict)
         except KeyboardInterrupt as interruption:
             reason = str(interruption) or "interrupted"
             broken_off = unusable(started_ns, self._plan, self._profile, run, self._run_id(run), reason, "INVALID")

@@ -256,7 +256,7 @@ def unusable(
     verdict: Literal["FAILED", "INVALID"],
 ) -> RunSummary:
     """The summary of a run that ended without records, kept with its reason: FAILED, or INVALID when it was broken off
-    from outside, which says nothing about the migration."""
+    from outside or the testbed did not come up, which says nothing about the migration."""
     failed = verdict == "FAILED" and run.mode != CONTROL
     return RunSummary(
         run_id=run_id,

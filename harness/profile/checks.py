@@ -21,6 +21,7 @@ from harness.profile.link_conditions import base_rtt_ns
 from harness.profile.links import Links
 from harness.profile.model import MODES, Profile
 from harness.profile.quantities import MAX_FRAME_BYTES
+from harness.testbed.topology import Topology
 from harness.units import format_rate, format_size, format_time
 
 REQUESTS_MAX = 1 << 26
@@ -150,10 +151,12 @@ def _uplink(profile: Profile) -> Iterator[Problem]:
         )
     if burst_bytes >= 2**32:
         yield Problem("uplink.burst", f"{format_size(burst_bytes)} is more than the kernel's meter can hold (4 GiB)")
-    if not MAX_FRAME_BYTES <= uplink.queue_limit_bytes < 2**32:
+    least = Topology.gso_max_size_bytes
+    if not least < uplink.queue_limit_bytes < 2**32:
         yield Problem(
             "uplink.queue_limit",
-            f"{format_size(uplink.queue_limit_bytes)} must be between one frame of {MAX_FRAME_BYTES}B and 4 GiB",
+            f"{format_size(uplink.queue_limit_bytes)} must be more than {least} bytes, the largest piece in which TCP "
+            "hands segments over, and less than 4 GiB",
         )
 
 

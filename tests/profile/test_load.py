@@ -176,6 +176,7 @@ def test_valid_parameters_are_kept(images):
         (["timing.late=10ms"], "timing.late"),
         (["uplink.burst=10us"], "uplink.burst"),
         (["uplink.queue_limit=1513B"], "uplink.queue_limit"),
+        (["uplink.queue_limit=16KiB"], "uplink.queue_limit"),
         (["load.rate=1G"], "migration.snapshot_rate"),
         (["migration.snapshot_rate=2Gbit"], "migration.snapshot_rate"),
         (["migration.deadlines.snapshot=100ms"], "migration.deadlines.snapshot"),

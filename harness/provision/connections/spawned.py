@@ -23,6 +23,14 @@ class ProcessFailed(HarnessError):
     """A process ended, or said it cannot go on, while something was expected of it."""
 
 
+class ProcessEnded(ProcessFailed):
+    """A process ended without having said why, while something was expected of it."""
+
+
+class NotReady(ProcessFailed):
+    """A process did not become ready: the testbed could not be built, which says nothing of what was to be measured."""
+
+
 def process_start_ticks(pid: int) -> int | None:
     """Start time of a process in clock ticks since boot (proc(5), stat field 22); None when there is no such process.
 
@@ -113,7 +121,7 @@ class SpawnedProcess:
                 raise DeadlineExceeded(f"{self._title()}: no event {name!r} within {timeout_s:.3g} s") from None
             if event is None:
                 self._settle()
-                raise ProcessFailed(f"{self._title()}: ended before event {name!r} ({self._fate()})")
+                raise ProcessEnded(f"{self._title()}: ended before event {name!r} ({self._fate()})")
             if event.get("event") == name:
                 return event
             if event.get("event") == "error":

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.provision.connections.spawned import ProcessFailed, SpawnedProcess
+from harness.errors import DeadlineExceeded
+from harness.provision.connections.spawned import NotReady, ProcessEnded, ProcessFailed, SpawnedProcess
 from harness.provision.task import Change, Context, State, Task
 
 
@@ -68,7 +69,9 @@ class Process(Task):
 
 
 class ProcessReady(Task):
-    """Wait for the "ready" event of a process; the event is `event` afterwards."""
+    """Wait for the "ready" event of a process; the event is `event` afterwards. NotReady when it does not come;
+    ProcessFailed when the process says itself why it cannot go on.
+    """
 
     name = "wait until ready"
 
@@ -86,7 +89,10 @@ class ProcessReady(Task):
         return {self.process.title: "ready" if self.event else "starting"}
 
     def apply(self, context: Context, changes: Sequence[Change]) -> None:
-        self.event = self.process.running.wait_event("ready", self.timeout_s)
+        try:
+            self.event = self.process.running.wait_event("ready", self.timeout_s)
+        except (DeadlineExceeded, ProcessEnded) as error:
+            raise NotReady(f"{self.process.title} did not become ready: {error}") from error
 
     def undo(self, context: Context) -> None:
         """Readiness ends with the process."""
