@@ -51,9 +51,14 @@ class Reading:
 
     @property
     def passed(self) -> list[tuple[int, int]]:
-        """Frames that have passed the links of the instances and of both ends."""
-        links = (self.fabric.link(node, names.UPLINK) for node in names.NODE_MACS)
-        return [(link.rx_packets, link.tx_packets) for link in links]
+        """Frames that had passed the links when the kernel's counters were read."""
+        return passed(self.fabric)
+
+
+def passed(fabric: FabricCounters) -> list[tuple[int, int]]:
+    """Frames that have passed the links of the instances and of both ends, in and out."""
+    links = (fabric.link(node, names.UPLINK) for node in names.NODE_MACS)
+    return [(link.rx_packets, link.tx_packets) for link in links]
 
 
 def softnet_dropped_packets(text: str) -> int:

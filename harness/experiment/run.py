@@ -14,7 +14,7 @@ from harness.dataplane import engine_state as es
 from harness.dataplane.status_page import map_status_page
 from harness.errors import HarnessError
 from harness.experiment.attempts import Attempts
-from harness.experiment.collect import Reading, take_reading
+from harness.experiment.collect import Reading, passed, take_reading
 from harness.experiment.faults import RunFaults
 from harness.experiment.impairments import Impairments, contention_specs, is_contention
 from harness.experiment.latency_generator import LatencyGenerator
@@ -52,6 +52,8 @@ LEAD_NS = 1_000_000_000
 others (0.7 s have been seen); a process refuses a start that is past."""
 SETTLE_S = 0.25
 """After the last reply: time for every counter to reach its page."""
+READINGS = 10
+"""Most at one go: while something goes on and on, no two agree."""
 QUIET_WITHIN_S = 3.0
 DONE_TIMEOUT_S = 30.0
 
@@ -147,6 +149,14 @@ class Run:
             self._processes[started.title] = started
 
     def _reading(self) -> Reading:
+        """Every counter, of one moment: read again where a frame has passed a link between the first and the last."""
+        for _ in range(READINGS):
+            reading = self._one_reading()
+            if reading.passed == passed(self._testbed.fabric.counters()):
+                break
+        return reading
+
+    def _one_reading(self) -> Reading:
         pages = {node: [*self._past_pages.get(node, []), page] for node, page in self._record.pages.items()}
         ready = self._processes[names.SOURCE].ready
         reasons = {int(number): str(name) for number, name in ready["reasons"].items()}
@@ -317,6 +327,8 @@ class Run:
         path = (self._folder.path / f"{self._record.owner}.state.npz").resolve()
         try:
             if self._profile.fault:
+                if self.has_ended(LATENCY):
+                    self.reboot(LATENCY)  # everything is over; it only stands between us and what there is to know
                 self._controls.phase(self._record.owner)  # a connection that was cut may be of no use any more
             self._controls.dump(self._record.owner, str(path))
             self._record.state = path
