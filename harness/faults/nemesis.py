@@ -66,7 +66,7 @@ class Nemesis:
 
     def guard(self, process: SpawnedProcess) -> None:
         """A process that may be stopped: it must not stay so when the harness is gone."""
-        if self._guardian is not None and self._guardian.stdin is not None:
+        if not self._closed and self._guardian is not None and self._guardian.stdin is not None:
             with contextlib.suppress(OSError):
                 self._guardian.stdin.write(b"%d %d\n" % (process.pid, process.start_ticks))
                 self._guardian.stdin.flush()

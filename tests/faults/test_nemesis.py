@@ -173,6 +173,7 @@ def test_closing_undoes_everything_and_nothing_begins_afterwards(bench: Bench) -
     nemesis.phase(reached(ControllerPhase.DRAIN))
     assert bench.process.returncode is None
     assert [entry.state for entry in nemesis.history.entries] == [OVER, OVER, NOT_REACHED]
+    nemesis.rebooted("source")
     nemesis.close()
 
 
