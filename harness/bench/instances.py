@@ -17,6 +17,7 @@ from harness.experiment.processes import INSTANCE_MODULE, READY_TIMEOUT_S, Secre
 from harness.migration.messages import Accepted, ActivateRequest
 from harness.migration.protocol import ControllerChannel
 from harness.migration.transport import Deadline
+from harness.profile.images import known_images
 from harness.profile.model import Profile
 from harness.provision.connections.local import LocalConnection
 from harness.provision.connections.template import Template
@@ -57,7 +58,7 @@ def many_instances(testbed: Testbed, profile: Profile, run_id: str, folder: Path
     began = time.monotonic()
     with (
         Ownership.acquire(run_id) as ownership,
-        Template((INSTANCE_MODULE,)) as template,
+        Template((INSTANCE_MODULE,), (str(known_images()[profile.vnf.image]),)) as template,
     ):
         connection = LocalConnection(template)
         engine = Engine(Context(connection, ownership), lambda _event: None)

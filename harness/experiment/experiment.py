@@ -28,6 +28,7 @@ from harness.experiment.summary import summarise, unusable
 from harness.experiment.verification import MODULE as VERIFY_MODULE
 from harness.options import RunOptions
 from harness.plan import Plan, PlannedRun
+from harness.profile.images import known_images
 from harness.profile.model import Profile
 from harness.profile.topology import make_topology
 from harness.provision.connections.local import LocalConnection
@@ -94,7 +95,8 @@ def run_quietly(
 
 def process_template() -> Template:
     """What the processes of many runs are forked from, so that their code is loaded once. A context manager."""
-    return Template((INSTANCE_MODULE, GENERATOR_MODULE, *LOAD_MODULES, VERIFY_MODULE))
+    images = tuple(str(folder) for folder in known_images().values())
+    return Template((INSTANCE_MODULE, GENERATOR_MODULE, *LOAD_MODULES, VERIFY_MODULE), images)
 
 
 class Experiment:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from harness.vei.main import main
+from harness.vei.main import main, prepare
+
+__all__ = ["main", "prepare"]
 
 if __name__ == "__main__":
     sys.exit(main())

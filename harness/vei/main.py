@@ -6,12 +6,15 @@ Events: {"event": "ready", "control_port", "image", "version", "scheduler"}, {"e
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from io import FileIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +30,16 @@ from harness.vei.requests import Identity, RequestHandler
 from harness.vei.state import InstanceState
 
 _ORPHANED = 3
+
+
+def prepare(folders: Sequence[str]) -> None:
+    """Load the compiled code of these images, so that processes forked from this one have it. No thread is started.
+
+    An image that does not load is left to the instance that asks for it.
+    """
+    for folder in folders:
+        with contextlib.suppress(Exception):  # it may be anybody's code
+            load_image(Path(folder), {}, 0)
 
 
 def main() -> int:

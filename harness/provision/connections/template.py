@@ -31,8 +31,10 @@ ANSWER_TIMEOUT_S = 10.0
 class Template:
     """A context manager: the template lives within the block. Its methods may be called from any thread."""
 
-    def __init__(self, modules: Sequence[str]) -> None:
-        """modules: those that can be started, by their dotted names."""
+    def __init__(self, modules: Sequence[str], prepared_with: Sequence[str] = ()) -> None:
+        """modules: those that can be started, by their dotted names. prepared_with: what the `prepare` of those that
+        have one is given before anything is forked: images of which the compiled code shall be loaded once.
+        """
         self.modules = tuple(modules)
         self._request = threading.Lock()
         self._changed = threading.Condition()
@@ -48,6 +50,8 @@ class Template:
                     "harness.provision.connections.template_process",
                     str(theirs.fileno()),
                     *modules,
+                    "--",
+                    *prepared_with,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -1,4 +1,5 @@
-"""`python -m harness.provision.connections.template_process FD MODULE...`: loads modules once, then becomes processes.
+"""`python -m harness.provision.connections.template_process FD MODULE... -- WORD...`: loads modules once, then becomes
+processes. A module with a function `prepare` has it called with the words.
 
 On FD (a SOCK_SEQPACKET socket) it takes requests {"module"} with the descriptors of standard input, output and error
 and, if there is a fourth, of a network namespace. It forks, and the child runs the module as `python -m` would, with
@@ -31,8 +32,11 @@ def main(arguments: list[str]) -> int:
     # An interrupt at the terminal is for the harness, which ends its processes in its own order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=int(arguments[0]))
-    for module in arguments[1:]:
-        importlib.import_module(_program(module))
+    end = arguments.index("--")
+    for module in arguments[1:end]:
+        prepare = getattr(importlib.import_module(_program(module)), "prepare", None)
+        if prepare is not None:
+            prepare(arguments[end + 1 :])
     gc.collect()
     gc.freeze()  # what is loaded is shared with every child and is never looked through again
     _answer(control, {"ready": True})

@@ -23,9 +23,13 @@ PROGRAM = """
 import json, os, sys
 import shared
 
+def prepare(words):
+    shared.PREPARED.append([os.getpid(), *words])
+
 def main():
     configuration = json.loads(sys.stdin.readline())
     own = {"pid": os.getpid(), "sid": os.getsid(0), "loaded_by": shared.LOADED_BY, "argv": sys.argv[1:]}
+    own["prepared"] = shared.PREPARED
     print(json.dumps({"event": "ready", "configuration": configuration, **own}), flush=True)
     for line in sys.stdin:
         command = json.loads(line)
@@ -46,9 +50,9 @@ if __name__ == "__main__":
 def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Template]:
     """A template of the module `program`, which shares the loaded module `shared`."""
     (tmp_path / "program.py").write_text(PROGRAM)
-    (tmp_path / "shared.py").write_text("import os\nLOADED_BY = os.getpid()\n")
+    (tmp_path / "shared.py").write_text("import os\nLOADED_BY = os.getpid()\nPREPARED = []\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with Template(["program"]) as made:
+    with Template(["program"], ["one", "two"]) as made:
         yield made
 
 
@@ -70,6 +74,7 @@ def test_it_is_a_process_of_its_own_with_its_code_loaded(connection, tmp_path):
     assert (first["pid"], first["sid"]) == (one.pid, one.pid)
     assert one.pid != two.pid
     assert first["loaded_by"] == second["loaded_by"] not in (one.pid, two.pid, os.getpid())
+    assert first["prepared"] == second["prepared"] == [[first["loaded_by"], "one", "two"]], "prepared once, for all"
     assert one.start_ticks > 0
     for process in (one, two):
         assert process.returncode is None
