@@ -29,6 +29,7 @@ from harness.bench.round_trip import RoundTrips
 from harness.bench.scope import FULL, QUICK, Scope
 from harness.bench.setting import activate_source, bench_profile, bench_topology, source_spec
 from harness.bench.startup import new_secrets, start_times
+from harness.bench.state_stream import stream_rates
 from harness.bench.table import bench_table
 from harness.dataplane.jit import source_digest
 from harness.errors import UsageError
@@ -118,6 +119,7 @@ class _Bench:
         self._figures["testbed_teardown_s"] = figure([time.monotonic() - began], "s", "lower")
         self._instances()
         self._compute()
+        self._state_stream()
         last = read_host({})
         if source_digest() != digest:
             self._notes.append("The sources changed while this ran: processes compiled anew. Measure again.")
@@ -214,6 +216,14 @@ class _Bench:
         note = f"{entries} mappings, packets flowing"
         self._figures["freeze_pause_ns"] = figure(pauses, "ns", "lower", note)
         self._figures["freeze_pause_maximum_ns"] = figure([max(pauses)], "ns", "lower", note)
+
+    def _state_stream(self) -> None:
+        self._step("state stream over loopback")
+        plain, encrypted = stream_rates(self._scope)
+        note = "snapshot filler over loopback, both ends in one process, checks included"
+        self._figures["state_stream_plain_bytes_per_s"] = figure(plain, "bytes/s", "higher", note)
+        self._figures["state_stream_tls_bytes_per_s"] = figure(encrypted, "bytes/s", "higher", note)
+        self._figures["state_stream_tls_ratio"] = figure(paired_ratios(encrypted, plain), "ratio", "higher", note)
 
     def _compute(self) -> None:
         for size in self._scope.frame_sizes:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 SCHEMA: Literal["slim-harness-bench"] = "slim-harness-bench"
 SCHEMA_VERSION = 1
 
-Unit = Literal["1/s", "ns", "ratio", "bytes", "s"]
+Unit = Literal["1/s", "bytes/s", "ns", "ratio", "bytes", "s"]
 
 
 class _Model(BaseModel):

@@ -29,6 +29,8 @@ class Scope:
     generator_ns: int = 600 * MS
     starts: int = 3
     run_load_ns: int = 13_000 * MS
+    stream_pairs: int = 7
+    stream_repeats: int = 8
 
 
 FULL = Scope(quick=False)
@@ -49,4 +51,6 @@ QUICK = Scope(
     generator_ns=200 * MS,
     starts=1,
     run_load_ns=1_500 * MS,
+    stream_pairs=2,
+    stream_repeats=1,
 )

@@ -9,6 +9,7 @@ from harness.bench.figures import BenchReport, Bound, Figure, Unit
 
 _STEPS: dict[Unit, tuple[tuple[float, str], ...]] = {
     "1/s": ((1.0, "/s"),),
+    "bytes/s": ((1e6, "MB/s"), (1e3, "kB/s"), (1.0, "B/s")),
     "ns": ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns")),
     "s": ((1.0, "s"), (1e-3, "ms")),
     "bytes": ((1e6, "MB"), (1e3, "kB"), (1.0, "B")),

@@ -94,6 +94,10 @@ def test_the_quick_bench_measures_everything_and_leaves_nothing(bench: Bench) ->
             assert ratio.values == pytest.approx([a / b for a, b in zip(off.values, on.values, strict=True)])
             assert 0.2 < ratio.median < 2
         assert figures[f"compute_off_{size}B_ns"].median < figures[f"forwarding_off_{size}B_ns"].median
+    plain, encrypted = (figures[f"state_stream_{kind}_bytes_per_s"] for kind in ("plain", "tls"))
+    assert plain.median > 10e6
+    assert encrypted.median > 5e6
+    assert figures["state_stream_tls_ratio"].count == plain.count == encrypted.count
     assert figures["freeze_pause_ns"].count >= 20
     assert figures["freeze_pause_maximum_ns"].median == figures["freeze_pause_ns"].maximum > 0
     assert figures["start_to_ready_s"].minimum < figures["start_to_first_forwarded_s"].minimum
