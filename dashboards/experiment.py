@@ -27,11 +27,36 @@ FIGURES = (
 )
 
 
+def _while_it_runs(made: dashboard.Dashboard) -> dashboard.Dashboard:
+    """What the load generator counts meanwhile; the exact figures follow when a run has ended."""
+    run, alias = ("run_id", "mode"), "$tag_mode $tag_run_id $col"
+    rates = {name: f'mean("{name}_bps")' for name in ("sent", "received")}
+    made = made.with_panel(
+        lines(
+            "While it runs: sent and received rate",
+            [InfluxQl(over_time("live", rates, run), alias=alias)],
+            "bit/s",
+            "By the time of sending and of arrival, both directions together; a second behind the run.",
+        )
+    )
+    rtt = {"mean": 'mean("rtt_mean_ns")', "max": 'max("rtt_max_ns")'}
+    return made.with_panel(
+        lines(
+            "While it runs: round-trip time",
+            [InfluxQl(over_time("live", rtt, run), alias=alias)],
+            "ns",
+            "Of the replies that arrived, whenever they were due; the line is at 15 ms.",
+            limit=15e6,
+        )
+    )
+
+
 def experiment() -> dashboard.Dashboard:
     """Made from the measurements of each interval; the phases stand in every panel."""
     made = base(
         "Experiment", "slim-experiment", "The time line of single runs.", "now-6h", ("profile", "mode", "run")
     ).annotation(phases())
+    made = made.refresh("5s")
     made = made.with_panel(
         rows_panel(
             "Runs",
@@ -70,6 +95,7 @@ def experiment() -> dashboard.Dashboard:
             "Both directions together, as load.rate; received by the time of arrival.",
         )
     )
+    made = _while_it_runs(made)
     made = made.with_panel(
         lines(
             "Queues",

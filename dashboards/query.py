@@ -86,9 +86,9 @@ def by_tag(measurement: str, columns: dict[str, str], group_by: Sequence[str], v
 
 
 def tag_values(tag: str, *variables: str) -> str:
-    """Values of a tag of all runs; a variable's query."""
+    """Values of a tag of all runs, those not ended and those never begun included; a variable's query."""
     condition = f" WHERE {where(*variables, time=False)}" if variables else ""
-    return f'SHOW TAG VALUES FROM "run_summary" WITH KEY = {quoted(tag)}{condition}'
+    return f"SHOW TAG VALUES FROM {_known('event')}, {_known('run_summary')} WITH KEY = {quoted(tag)}{condition}"
 
 
 def quoted(name: str) -> str:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+
+class Recorded(Protocol):
+    """Hears of a run's folder when its points begin to be written (`growing`), and once all its files are complete."""
+
+    def __call__(self, folder: Path, *, growing: bool = False) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -25,5 +31,5 @@ class RunOptions:
     """Provisioning prints what differs from the wanted state."""
     json: bool = False
     """Standard output is one JSON document; everything for people goes to standard error."""
-    recorded: Callable[[Path], None] | None = None
-    """Hears of every run's folder once its files are complete; it neither raises nor waits."""
+    recorded: Recorded | None = None
+    """Hears of every run's folder; it neither raises nor waits."""

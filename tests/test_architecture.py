@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "harness.provision": BASE,
     "harness.measure": LOW,
     "harness.record": LOW | {"harness.measure"},
-    "harness.sink": BASE | {"harness.record"},
+    "harness.sink": BASE | {"harness.options", "harness.record"},
     "harness.migration": LOW,
     "harness.testbed": LOW | {"harness.migration"},
     "harness.vei": INSTANCE,

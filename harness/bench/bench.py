@@ -25,6 +25,7 @@ from harness.bench.image import load_nat
 from harness.bench.instances import INSTANCES, many_instances
 from harness.bench.machine import describe_machine
 from harness.bench.memory import memory_of_a_run
+from harness.bench.points import formatting_rates
 from harness.bench.round_trip import RoundTrips
 from harness.bench.scope import FULL, QUICK, Scope
 from harness.bench.setting import activate_source, bench_profile, bench_topology, source_spec
@@ -120,6 +121,7 @@ class _Bench:
         self._instances()
         self._compute()
         self._state_stream()
+        self._points()
         last = read_host({})
         if source_digest() != digest:
             self._notes.append("The sources changed while this ran: processes compiled anew. Measure again.")
@@ -224,6 +226,11 @@ class _Bench:
         self._figures["state_stream_plain_bytes_per_s"] = figure(plain, "bytes/s", "higher", note)
         self._figures["state_stream_tls_bytes_per_s"] = figure(encrypted, "bytes/s", "higher", note)
         self._figures["state_stream_tls_ratio"] = figure(paired_ratios(encrypted, plain), "ratio", "higher", note)
+
+    def _points(self) -> None:
+        self._step("points in line protocol")
+        note = "measurement traffic, 30 fields a point, CPU time"
+        self._figures["points_formatted_per_s"] = figure(formatting_rates(self._scope), "1/s", "higher", note)
 
     def _compute(self) -> None:
         for size in self._scope.frame_sizes:

@@ -13,6 +13,7 @@ BOUNDS: tuple[tuple[str, Literal["at least", "at most"], float], ...] = (
     ("announcing_forwarding_1400B_ratio", "at least", 0.95),
     ("freeze_pause_ns", "at most", 1_000_000),
     ("freeze_pause_maximum_ns", "at most", 1_000_000),
+    ("points_formatted_per_s", "at least", 100_000),
     ("start_to_first_forwarded_s", "at most", 5.0),
     ("testbed_provision_s", "at most", 1.0),
     ("testbed_teardown_s", "at most", 0.5),

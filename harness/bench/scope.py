@@ -31,6 +31,7 @@ class Scope:
     run_load_ns: int = 13_000 * MS
     stream_pairs: int = 7
     stream_repeats: int = 8
+    points: int = 100_000
 
 
 FULL = Scope(quick=False)
@@ -53,4 +54,5 @@ QUICK = Scope(
     run_load_ns=1_500 * MS,
     stream_pairs=2,
     stream_repeats=1,
+    points=20_000,
 )

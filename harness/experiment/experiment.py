@@ -20,7 +20,7 @@ from harness.experiment.command import CommandRun, require_programs
 from harness.experiment.command_summary import summarise_command
 from harness.experiment.faults import needs_small_disk
 from harness.experiment.latency_generator import GENERATOR_MODULE
-from harness.experiment.points import run_points, series_of, summary_point
+from harness.experiment.points import has_summary_point, run_points, series_of, summary_point
 from harness.experiment.processes import INSTANCE_MODULE, LOAD_MODULES
 from harness.experiment.run import Run
 from harness.experiment.run_record import RunRecord
@@ -196,13 +196,16 @@ class Experiment:
         folder = directory.run(run.number + 1, run.mode)
         title = f"{run.number + 1}/{max(run.number + 1, len(self._plan.runs))} {run.mode}"
         started_ns = time.time_ns()
+        if self._options.recorded is not None:
+            self._options.recorded(folder.path, growing=True)
         try:
             if not self._standing:
                 self._testbed.provision()
                 self._standing = True
             with self._disk(folder), LiveView(title, self._console) as view:
                 kind = CommandRun if self._profile.load.workload == "command" else Run
-                record = kind(self._profile, self._testbed, run, folder, view.update, self._template).carry_out()
+                known = (self._profile, self._testbed, run, folder, view.update, self._template, self._run_id(run))
+                record = kind(*known).carry_out()
             # The next run starts from what the profile says, whatever this one has changed and put back.
             self._standing = not self._plan.impairments
             with closing(record):
@@ -240,7 +243,7 @@ class Experiment:
     def _keep(self, folder: Folder, run: PlannedRun, summary: RunSummary, started_wall_ns: int) -> None:
         """Write the run's summary and list it in the experiment's."""
         folder.write_json(SUMMARY, summary)
-        if not folder.file(POINTS).exists():
+        if not has_summary_point(folder.file(POINTS)):
             folder.append_points([summary_point(summary, started_wall_ns)])
         self._runs.append(
             ExperimentRun(
@@ -267,8 +270,7 @@ class Experiment:
             summary, packets = summarise(*known)
             series = series_of(self._profile, record, packets)
             folder.write_arrays(SERIES, {name: value for name, value in vars(series).items() if name != "interval_ns"})
-        shift_ns = time.time_ns() - time.monotonic_ns()
-        folder.append_points(run_points(summary, record, series, read_events(folder.path / EVENTS), shift_ns))
+        folder.append_points(run_points(summary, record, series, read_events(folder.path / EVENTS)))
         if record.outcome is not None:
             folder.write_json("migration.json", record.outcome)
         for path in folder.path.iterdir():

@@ -111,7 +111,7 @@ def make_run_parties(profile: Profile) -> dict[str, TlsParty]:
     from harness.migration.certificates import make_parties
 
     longest_ns = load_duration_ns(profile) + profile.load.command.deadline_ns
-    longest_ns += profile.attempts * migration_deadlines(profile).session_ns
+    longest_ns += profile.attempts * profile.attempts * migration_deadlines(profile).session_ns
     return make_parties((CONTROLLER, SOURCE, DESTINATION), longest_ns / 1e9 + AROUND_A_RUN_S)
 
 

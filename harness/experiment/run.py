@@ -18,6 +18,7 @@ from harness.experiment.collect import Reading, passed, take_reading
 from harness.experiment.faults import RunFaults
 from harness.experiment.impairments import Impairments, contention_specs, is_contention
 from harness.experiment.latency_generator import LatencyGenerator
+from harness.experiment.live_points import LivePoints
 from harness.experiment.migration import CONTROL, Controls, encrypts, make_run_parties, migration_settings
 from harness.experiment.processes import (
     LATENCY,
@@ -28,7 +29,8 @@ from harness.experiment.processes import (
     trace_path,
 )
 from harness.experiment.run_record import RunRecord, cut_trace
-from harness.experiment.sampling import Sampler, Watched, map_load_page, watch_instances
+from harness.experiment.sample_points import PointTags
+from harness.experiment.sampling import Sampler, Series, Watched, map_load_page, watch_instances
 from harness.experiment.verification import Reference
 from harness.measure.host import read_host
 from harness.migration.controller import migrate
@@ -70,6 +72,7 @@ class Run:
         folder: Folder,
         show: Callable[[LiveSample], None],
         template: Template | None = None,
+        run_id: str = "",
     ) -> None:
         self._profile, self._testbed, self._run, self._folder, self._show = profile, testbed, run, folder, show
         self._template = template
@@ -79,7 +82,8 @@ class Run:
         self._tls = Tls(parties[CONTROLLER]) if encrypted else None
         self._migrates = run.mode != CONTROL
         self._instances = names.INSTANCES if self._migrates else (names.SOURCE,)
-        self._record = RunRecord(run, time.time_ns(), table_seed=self._secrets.table_seed)
+        now_ns = time.time_ns()
+        self._record = RunRecord(run, now_ns, now_ns - time.monotonic_ns(), table_seed=self._secrets.table_seed)
         self._record.encryption = "tls" if encrypted else "none"
         self._processes: dict[str, StartedProcess] = {}
         self._pids: dict[str, int] = {}
@@ -89,10 +93,13 @@ class Run:
         self._controls: Controls | None = None
         self._sampler: Sampler | None = None
         self._impairments: Impairments | None = None
+        of = PointTags(run_id or "unnamed", profile.name, run.mode, self._record.wall_minus_monotonic_ns)
+        self._live = LivePoints(folder, of, lambda: Series() if self._sampler is None else self._sampler.series)
 
     def carry_out(self) -> RunRecord:
         """From boot to the last counter."""
-        with self._folder.events() as events:
+        with self._folder.events(self._live.hear) as events:
+            self._live.start()
             try:
                 self._note(events, "boot")
                 self._boot()
@@ -108,6 +115,8 @@ class Run:
                 self._end_impairments()
                 if self._sampler is not None:
                     self._record.series = self._sampler.stop()
+                self._live.stop()
+                self._record.written = self._live.written
                 if self._controls is not None:
                     self._controls.close()
                 self._stop_processes()

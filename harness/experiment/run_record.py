@@ -12,6 +12,7 @@ import numpy as np
 from harness.dataplane.trace import RECORD_BYTES
 from harness.experiment.collect import Reading
 from harness.experiment.impairments import ImpairmentRecord
+from harness.experiment.sample_points import Written
 from harness.experiment.sampling import Series
 from harness.experiment.verification import Reference
 from harness.faults.history import Happened
@@ -28,6 +29,10 @@ class RunRecord:
 
     run: PlannedRun
     started_wall_ns: int
+    wall_minus_monotonic_ns: int = 0
+    """One for all points of the run, however the clock is set meanwhile."""
+    written: Written = field(default_factory=Written)
+    """What became points while the run went on."""
     window_start_ns: int = 0
     before: Reading | None = None
     after: Reading | None = None

@@ -27,6 +27,7 @@ from harness.testbed.fabric import Fabric
 KERNEL_EVERY = 5
 LOAD_PAGE_WORDS = 64
 SLOT_S = 0.1
+SLOT_NS = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,27 @@ class QueueSample:
     st_q_out_packets: int
 
 
+@dataclass(frozen=True)
+class LoadSlot:
+    """What the load generator counted in one complete 100 ms of the load. `time_ns`: their beginning, CLOCK_MONOTONIC;
+    lost_estimate_packets: overdue since the start."""
+
+    time_ns: int
+    sent_packets: int
+    received_packets: int
+    late_packets: int
+    rtt_sum_ns: int
+    rtt_max_ns: int
+    lost_estimate_packets: int
+    frame_bits_both_ways: int
+
+
 @dataclass
 class Series:
     """Everything sampled in a run, in order of time."""
 
     queues: list[QueueSample] = field(default_factory=list)
+    load: list[LoadSlot] = field(default_factory=list)
     fabric: list[FabricCounters] = field(default_factory=list)
     host: list[HostSample] = field(default_factory=list)
 
@@ -84,6 +101,7 @@ class Sampler:
         self._show = show
         self._stop = threading.Event()
         self._origin_ns = time.monotonic_ns()
+        self._last_slot = -1
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
 
     def start(self, origin_ns: int) -> None:
@@ -120,11 +138,31 @@ class Sampler:
                     int(page[es.ST_Q_DEPTH_AT]),
                 )
             )
+        if self._watched.loadgen is not None:
+            self._sample_load(self._watched.loadgen)
         if kernel:
             with contextlib.suppress(OSError):  # a reading lost to tear-down is no reason to end a run
                 self.series.fabric.append(self._watched.fabric.counters())
             self.series.host.append(read_host(self._watched.pids))
         self._show(self._live(now_ns))
+
+    def _sample_load(self, page: np.ndarray) -> None:
+        """Take over the last complete slot, unless it is known or the next one came in between."""
+        words = self._watched.loadgen_words
+        index = int(page[words["slot_index"]])
+        slot = LoadSlot(
+            time_ns=self._origin_ns + index * SLOT_NS,
+            sent_packets=int(page[words["slot_sent_packets"]]),
+            received_packets=int(page[words["slot_received_packets"]]),
+            late_packets=int(page[words["slot_late_packets"]]),
+            rtt_sum_ns=int(page[words["slot_rtt_sum_ns"]]),
+            rtt_max_ns=int(page[words["slot_rtt_max_ns"]]),
+            lost_estimate_packets=int(page[words["lost_packets_estimate"]]),
+            frame_bits_both_ways=self._watched.frame_bits_both_ways,
+        )
+        if self._last_slot < index == int(page[words["slot_index"]]):
+            self._last_slot = index
+            self.series.load.append(slot)
 
     def _live(self, now_ns: int) -> LiveSample:
         deepest = max(

@@ -31,6 +31,7 @@ class EventLog:
     May be used from several threads; lines never mix. `close` also waits for the disk. What a full disk does not take
     waits for the next event, and for `close`: who tells of an event is never disturbed. `unwritten_bytes` is what was
     left in the end; the file then ends in the middle of a line or before it.
+    `heard` is told every event, in the order of the file; it neither raises nor waits.
     """
 
     def __init__(
@@ -38,8 +39,10 @@ class EventLog:
         path: Path,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
         wall_ns: Callable[[], int] = time.time_ns,
+        heard: Callable[[Event], None] = lambda _event: None,
     ) -> None:
         self._monotonic_ns = monotonic_ns
+        self._heard = heard
         self._wall_ns = wall_ns
         self._lock = threading.Lock()
         self._file = path.open("ab", buffering=0)
@@ -59,6 +62,7 @@ class EventLog:
             # (surrogates); their backslash form is JSON's own escape.
             self._waiting += text.encode(errors="backslashreplace")
             self._write()
+            self._heard(event)
             return event
 
     @property

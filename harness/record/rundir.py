@@ -15,7 +15,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +24,7 @@ import numpy.typing as npt
 from pydantic import BaseModel
 
 from harness.errors import MachineError, UsageError
-from harness.record.events import EventLog
+from harness.record.events import Event, EventLog
 
 PROFILE = "profile.toml"
 EFFECTIVE = "effective.json"
@@ -108,9 +108,9 @@ class Folder:
                 os.ftruncate(file.fileno(), size)
                 raise
 
-    def events(self) -> EventLog:
-        """Open the event log for appending; the caller closes it."""
-        return EventLog(self.path / EVENTS)
+    def events(self, heard: Callable[[Event], None] = lambda _event: None) -> EventLog:
+        """Open the event log for appending; the caller closes it. heard: is told every event (see EventLog)."""
+        return EventLog(self.path / EVENTS, heard=heard)
 
     def log(self, name: str) -> Path:
         """Path for the log of a process."""

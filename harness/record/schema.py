@@ -1,4 +1,11 @@
-"""Measurements of the line protocol: names, tags, field types and units, fixed here and nowhere else."""
+"""Measurements of the line protocol: names, tags, field types and units, fixed here and nowhere else.
+
+A point is written once and never contradicted: no two points of a run have measurement, tags and timestamp in common.
+`queue`, `link`, `host`, `event` and `live` are written while the run goes on, about every half second, and are final.
+`traffic` and `run_summary` are known from the records of every packet only and follow when the run has ended. What is
+counted of the load meanwhile is not the same figure (by the time something happened, not by when it was due, and with
+losses estimated), so it has a measurement of its own: `live`.
+"""
 
 from __future__ import annotations
 
@@ -67,6 +74,21 @@ _TRAFFIC = Measurement(
         _ns("rtt_p99", "99th percentile of RTT"),
         _ns("rtt_max", "largest RTT"),
         *(Field(name, "i", "packets", "RTTs in this bucket") for name in RTT_BUCKETS),
+    ),
+)
+
+_LIVE = Measurement(
+    "live",
+    _RUN_TAGS,
+    (
+        _packets("sent", "echo requests sent in these 100 ms"),
+        _packets("received", "replies that arrived in them"),
+        _packets("late", "of those, with RTT > 15 ms"),
+        Field("sent_bps", "float", "bit/s", "load sent, both directions"),
+        Field("received_bps", "float", "bit/s", "load of which replies arrived, both directions"),
+        _ns("rtt_mean", "mean RTT of the replies"),
+        _ns("rtt_max", "largest RTT of the replies"),
+        _packets("lost_estimate", "requests so far whose reply is overdue; `traffic` has the exact figure"),
     ),
 )
 
@@ -147,4 +169,4 @@ _RUN_SUMMARY = Measurement(
     ),
 )
 
-SCHEMA: dict[str, Measurement] = {m.name: m for m in (_RUN_SUMMARY, _TRAFFIC, _QUEUE, _LINK, _HOST, _EVENT)}
+SCHEMA: dict[str, Measurement] = {m.name: m for m in (_RUN_SUMMARY, _TRAFFIC, _LIVE, _QUEUE, _LINK, _HOST, _EVENT)}

@@ -1,6 +1,6 @@
 """Delivery beside an experiment: the harness's side of the sink process.
 
-While runs are made nothing here raises or waits: a small file and a line into a pipe per run. At the end it waits at
+While runs are made nothing here raises or waits: a small file and two lines into a pipe per run. At the end it waits at
 most END_S; what the process did and did not deliver is then read from the files, whatever became of it.
 """
 
@@ -15,19 +15,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.options import Recorded
 from harness.sink.offset import lines_left, note, read_delivered
 from harness.sink.process import DEADLINE_S
 from harness.sink.quarantine import quarantine_path
 from harness.sink.target import TOKEN_VARIABLE, Target, read_token
 
 END_S = DEADLINE_S
-Recorded = Callable[[Path], None]
-"""Hears of the folder of every run whose files are complete."""
 
 
 @contextmanager
 def delivering(target: Target | None, tell: Callable[[str], None], end_s: float = END_S) -> Iterator[Recorded | None]:
-    """Within the block, what to call with every finished run's folder; None without a target.
+    """Within the block, what to call with every run's folder when it begins and when it is done; None without a target.
 
     tell: hears at the end, line by line, what is not delivered and how to complete it. UsageError: the token of the
     environment cannot be read; nothing else is raised. The block's processes do not get the token.
@@ -69,15 +68,17 @@ class _Sink:
             assert self._process.stdin is not None
             os.set_blocking(self._process.stdin.fileno(), False)
 
-    def recorded(self, folder: Path) -> None:
+    def recorded(self, folder: Path, *, growing: bool = False) -> None:
         """Note the folder and pass it on, as far as that goes without waiting."""
         folder = folder.resolve()
-        self._folders.append(folder)
+        if folder not in self._folders:
+            self._folders.append(folder)
         try:
             note(folder, self._target)
             if self._process is not None and self._process.stdin is not None:
+                command = {"growing" if growing else "complete": str(folder)}
                 # One write of less than PIPE_BUF: whole or not at all.
-                os.write(self._process.stdin.fileno(), json.dumps(str(folder)).encode() + b"\n")
+                os.write(self._process.stdin.fileno(), json.dumps(command).encode() + b"\n")
         except OSError as error:
             self._reason = self._reason or f"the sink process does not take {folder}: {error.strerror}"
 

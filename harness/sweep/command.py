@@ -14,12 +14,13 @@ from typing import Any
 import click
 
 from harness.errors import UsageError
+from harness.options import Recorded
 from harness.provision.facts import Facts, gather_facts
 from harness.provision.interrupt import interruptible
 from harness.provision.unprivileged import enter
 from harness.record.manifest import collect_manifest
 from harness.record.sweep import read_entries
-from harness.sink.background import Recorded, delivering
+from harness.sink.background import delivering
 from harness.sink.target import find_target
 from harness.sweep.asked import Asked, AskedScale, asked_sweep
 from harness.sweep.engine import Session, SweepResult, runs_of

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import tomli_w
 
 from harness.experiment.experiment import run_quietly
-from harness.options import RunOptions
+from harness.options import Recorded, RunOptions
 from harness.provision.connections.template import Template
 from harness.sweep.engine import RunFunction
 from harness.sweep.matrix import Cell, plan_of
@@ -19,7 +19,7 @@ def run_function(
     sweep_name: str,
     command_line: Sequence[str],
     template: Template | None = None,
-    recorded: Callable[[Path], None] | None = None,
+    recorded: Recorded | None = None,
 ) -> RunFunction:
     """A RunFunction that carries runs out in this process; what it provisions goes to a log in the run's directory.
 

@@ -27,7 +27,7 @@ def records() -> PacketRecords:
 
 
 def record(planned: PlannedRun) -> RunRecord:
-    made = RunRecord(planned, started_wall_ns=SHIFT_NS, window_start_ns=START_NS + 50 * MS)
+    made = RunRecord(planned, SHIFT_NS, SHIFT_NS, window_start_ns=START_NS + 50 * MS)
     made.series.queues.append(QueueSample("destination", START_NS + 7, (3, 4), (0, 1), 5))
     links = (
         LinkCounters("fabric", "source", 1, 100, 0, 0, 2, 200, 0, 0),
@@ -47,7 +47,7 @@ def lines_of(make_profile: ProfileFactory, planned: PlannedRun) -> list[str]:
     run = record(planned)
     summary = unusable(SHIFT_NS, make_plan(profile), profile, planned, "abcdefgh-03", "no records", "FAILED")
     events = [Event(START_NS, START_NS + SHIFT_NS, "boot", 'said "so", twice', 12)]
-    return run_points(summary, run, series_of(profile, run, records()), events, SHIFT_NS)
+    return run_points(summary, run, series_of(profile, run, records()), events)
 
 
 def of(lines: list[str], measurement: str) -> list[str]:

@@ -21,6 +21,7 @@ WORDS = {
     "slot_rtt_max_ns": 4,
     "due_packets": 5,
     "lost_packets_estimate": 6,
+    "slot_late_packets": 7,
 }
 WAIT_S = 20.0
 
@@ -89,10 +90,14 @@ def test_the_live_figures_count_both_directions() -> None:
         "slot_received_packets": 30,
         "slot_rtt_sum_ns": 30 * 11_000_000,
         "slot_rtt_max_ns": 14_000_000,
+        "slot_late_packets": 2,
         "due_packets": 1000,
         "lost_packets_estimate": 3,
     }
-    sampler, shown = sample(watched({}, load), 1)
+    sampler, shown = sample(watched({}, load), 4)
+    (slot,) = sampler.series.load
+    assert slot.time_ns == 700_000_000, "of the slot, once, however often it was seen"
+    assert (slot.sent_packets, slot.received_packets, slot.late_packets) == (40, 30, 2)
     live = shown[0]
     # 40 requests of 4000 bits and as many replies in 100 ms.
     assert live.offered_bps == pytest.approx(3_200_000)

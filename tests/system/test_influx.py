@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def points_below(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 def assert_stored_once(server: InfluxDb1, folder: Path) -> None:
     points = points_below(folder)
-    assert {"run_summary", "traffic", "queue", "link", "host", "event"} == set(points)
+    assert {"run_summary", "traffic", "live", "queue", "link", "host", "event"} == set(points)
     for measurement, expected in points.items():
         assert in_order(expected) == in_order(server.rows(measurement)), measurement
 
@@ -140,6 +141,47 @@ def assert_every_query_answers(server: InfluxDb1, directory: Path) -> None:
                 assert sum(len(one["values"]) for one in series) > 0, where
                 for index, column in enumerate(series[0]["columns"]):
                     assert any(row[index] is not None for one in series for row in one["values"]), (where, column)
+
+
+def test_points_arrive_while_the_run_is_still_going(cli: Cli, influxdb: InfluxDb1) -> None:
+    before = cli.directories()
+    setting = {**SHORT, "timing__window": "6s", "timing__migrate_at": "2s", "timing__load_until": "5s"}
+    arguments = cli.run_arguments(**setting, migration__modes='["statelet"]')
+    with cli.start(*arguments, "--influx", influxdb.url) as running:
+        directory = cli.wait_for_phase(running, before, "window")
+        arrived: dict[str, list[dict[str, Any]]] = {}
+
+        def something_of_each() -> bool:
+            arrived.update({name: influxdb.rows(name) for name in ("live", "queue", "link", "host", "event")})
+            return all(arrived.values()) and "window" in {row["phase"] for row in arrived["event"]}
+
+        wait_until(something_of_each, "points of the run that goes on")
+        assert not (directory / "01-statelet" / "summary.json").exists(), "it had ended before they were there"
+        assert not {"client_end", "load_end", "done"} & {row["phase"] for row in arrived["event"]}
+        delay_s = (time.time_ns() - max(row["time"] for row in arrived["live"])) / 1e9
+        assert delay_s < 5.0, "as a machine that is busy with others may make it; about a second where it is not"
+        assert influxdb.rows("run_summary") == influxdb.rows("traffic") == []
+        assert running.end() == 0, running.output
+    assert "not delivered" not in running.output
+    assert_stored_once(influxdb, directory)
+    stored = in_order(influxdb.rows("live"))
+    for row in in_order(arrived["live"]):
+        assert row in stored, "contradicted later"
+
+
+def test_a_run_that_is_killed_has_what_it_had_measured_on_the_disk_and_at_the_server(
+    cli: Cli, influxdb: InfluxDb1
+) -> None:
+    before = cli.directories()
+    arguments = cli.run_arguments(**{**SHORT, "timing__window": "8s", "timing__load_until": "7s"})
+    with cli.start(*arguments, "--influx", influxdb.url) as running:
+        directory = cli.wait_for_phase(running, before, "window")
+        wait_until(lambda: "live" in points_below(directory), "live points")
+        running.end(signal.SIGKILL)
+    written = points_below(directory)
+    wait_until(lambda: len(influxdb.rows("live")) == len(written["live"]), "the sink has delivered them")
+    wait_until(lambda: not cli.processes(), "everything has ended")
+    assert cli("clean").returncode == 0
 
 
 def test_a_run_without_its_server_is_the_same_run_and_push_completes_it(cli: Cli, influxdb: InfluxDb1) -> None:
