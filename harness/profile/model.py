@@ -206,7 +206,7 @@ class Dataplane(Table):
 
 
 class InfluxDb(Table):
-    """[record.influxdb]: where points are sent after each run. The token comes from the environment only."""
+    """[record.influxdb]: where points are sent while runs go on. The token comes from the environment only."""
 
     url: Annotated[str, AfterValidator(_server)] = Field(
         default="", description="Address of the server, http://host:port; empty: points stay in their files."
