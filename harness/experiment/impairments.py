@@ -71,7 +71,9 @@ class Impairments:
         for step in self._steps:
             self._timeline.add(Entry(window_start_ns + step.at_ns, step.text, self._act(step), phase=PHASE))
         if self._steps and load_end_ns is not None:
-            self._timeline.add(Entry(load_end_ns, "end of the load", self._put_back, phase=PHASE))
+            # `end` does the same, and may come first: it is called when the load has ended.
+            last = Entry(load_end_ns, "end of the load", self._put_back, phase=PHASE, is_required=False)
+            self._timeline.add(last)
         self._timeline.start()
 
     def end(self) -> ImpairmentRecord:

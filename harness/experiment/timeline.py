@@ -28,6 +28,8 @@ class Entry:
     phase: str = "impairment"
     """Under which it is journalled."""
     deadline_ns: int = DEADLINE_NS
+    is_required: bool = True
+    """Whether it is a doubt if the run ends before."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Timeline:
     def stop(self) -> tuple[str, ...]:
         """End, waiting for an act under way until its deadline; returns the doubts. Doing it twice is no error.
 
-        What was not reached by then is not carried out and is a doubt.
+        What was not reached by then is not carried out and, where it is required, a doubt.
         """
         with self._changed:
             self._stopping = True
@@ -116,7 +118,8 @@ class Timeline:
             self._thread.join(self._longest_ns / 1e9 + _STOP_MARGIN_S)
         with self._changed:
             left, self._waiting = sorted(self._waiting), []
-            self._doubts += [f"{entry.name}: not carried out, the run ended before" for _, _, entry in left]
+            missed = [entry for _, _, entry in left if entry.is_required]
+            self._doubts += [f"{entry.name}: not carried out, the run ended before" for entry in missed]
             return tuple(self._doubts)
 
     @property

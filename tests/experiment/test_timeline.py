@@ -98,6 +98,13 @@ def test_what_is_left_at_the_end_is_not_carried_out_and_a_doubt() -> None:
     assert not called.is_set()
 
 
+def test_what_is_not_required_may_be_left_over() -> None:
+    timeline = Timeline([Entry(soon(60_000), "later", act(), is_required=False)], Journal())
+    timeline.start()
+    assert timeline.stop() == ()
+    assert timeline.carried == ()
+
+
 def test_a_timeline_that_never_started_can_be_stopped() -> None:
     assert Timeline([], Journal()).stop() == ()
 
