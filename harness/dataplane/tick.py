@@ -39,6 +39,14 @@ def ahead_ns(present_ns: Int, lead_ns: Int, latency_ns: Int) -> Int:
 
 
 @compiled
+def moved_lead_ns(lead_ns: Int, took_ns: Int, tick_ns: Int) -> Int:
+    """The lead after a wake-up that took `took_ns`: one step towards that."""
+    if took_ns > lead_ns:
+        return min(lead_ns + _LEAD_STEP_NS, tick_ns // _LEAD_SHARE)
+    return max(lead_ns - _LEAD_STEP_NS, 0)
+
+
+@compiled
 def sleep_towards_ns(deadline_ns: Int, lead: Any, at: Int, tick_ns: Int, scratch: Any) -> None:
     """Sleep so that the thread runs at `deadline_ns`, as often before it as after it.
 
@@ -49,7 +57,4 @@ def sleep_towards_ns(deadline_ns: Int, lead: Any, at: Int, tick_ns: Int, scratch
     if target_ns <= clock_ns(1, scratch):
         return
     sleep_until_ns(target_ns, scratch)
-    if clock_ns(1, scratch) - target_ns > lead[at]:
-        lead[at] = min(lead[at] + _LEAD_STEP_NS, tick_ns // _LEAD_SHARE)
-    else:
-        lead[at] = max(lead[at] - _LEAD_STEP_NS, 0)
+    lead[at] = moved_lead_ns(lead[at], clock_ns(1, scratch) - target_ns, tick_ns)

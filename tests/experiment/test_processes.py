@@ -8,6 +8,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.experiment.processes import Secrets, instance_specs, load_specs, status_path, trace_path
+from harness.latency_generator.config import parse_config as parse_generator_config
 from harness.plan import PlannedRun
 from harness.testbed.testbed import ProcessSpec
 from harness.testbed.topology import INSTANCES
@@ -52,6 +53,7 @@ def parsed(specs: list[ProcessSpec]) -> dict[str, Any]:
         "loadgen.echoserver_process": lambda line: parse_configuration(EchoserverConfiguration, line),
         "loadgen.generator_process": lambda line: parse_configuration(GeneratorConfiguration, line),
         "harness.vei": parse_config,
+        "harness.latency_generator": parse_generator_config,
     }
     return {spec.title: models[spec.argv[-1]](lines(specs)[spec.title]) for spec in specs}
 
@@ -63,14 +65,14 @@ def all_specs(profile: Any, testbed: Any, planned: PlannedRun) -> list[ProcessSp
     ]
 
 
-@pytest.mark.parametrize("backend", ["netem", "delay_line", "none"])
+@pytest.mark.parametrize("backend", ["netem", "delay_line", "latency_generator", "none"])
 @pytest.mark.parametrize("name", EXTREMES)
 def test_every_process_takes_its_configuration(
     make_profile: ProfileFactory, make_testbed: TestbedFactory, planned: PlannedRun, name: str, backend: str
 ) -> None:
     profile = make_profile(*EXTREMES[name])
     found = parsed(all_specs(profile, make_testbed(backend), planned))
-    with_element = backend == "delay_line" and profile.uplink.latency_ns > 0
+    with_element = (backend == "delay_line" and profile.uplink.latency_ns > 0) or backend == "latency_generator"
     assert set(found) == {"source", "destination", "loadgen", "echoserver"} | ({"latency"} if with_element else set())
     found["loadgen"].workload.workload()
 
@@ -79,7 +81,7 @@ def test_what_delays_is_configured_once(
     make_profile: ProfileFactory, make_testbed: TestbedFactory, planned: PlannedRun
 ) -> None:
     """One way crosses four links of 2.5 ms: each must be delayed by exactly one element."""
-    for backend, latency_ns in (("delay_line", LATENCY_NS), ("netem", 0), ("none", 0)):
+    for backend, latency_ns in (("delay_line", LATENCY_NS), ("netem", 0), ("latency_generator", 0), ("none", 0)):
         found = parsed(all_specs(make_profile(), make_testbed(backend), planned))
         delays = {found["source"].latency_ns, found["destination"].latency_ns}
         delays |= {found["echoserver"].latency_ns, found["loadgen"].extra_latency_ns}
@@ -90,6 +92,18 @@ def test_what_delays_is_configured_once(
     assert netns == [
         *(("t1234567-source", "up0"), ("t1234567-source", "mgmt0p")),
         *(("t1234567-destination", "up0"), ("t1234567-destination", "mgmt0p")),
+    ]
+
+
+def test_behind_the_latency_generator_are_the_ports_of_the_instances(
+    make_profile: ProfileFactory, make_testbed: TestbedFactory, planned: PlannedRun
+) -> None:
+    found = parsed(all_specs(make_profile(), make_testbed("latency_generator"), planned))
+    assert {port.interface for node in INSTANCES for port in found[node].ports} == {"inner0"}
+    assert found["loadgen"].interface == found["echoserver"].interface == "up0"
+    assert [(link.node, link.up.latency_ns, link.down.latency_ns) for link in found["latency"].links] == [
+        ("source", LATENCY_NS, LATENCY_NS),
+        ("destination", LATENCY_NS, LATENCY_NS),
     ]
 
 

@@ -1,7 +1,6 @@
 """The element's loop: receive, decide on each frame, hand on what has matured, sleep until the next does.
 
-A frame is handed on at its moment give or take half a tick (never earlier): the loop wakes at most once a tick and
-then takes what would have matured before it could wake again.
+A frame is handed on at its moment or at most half a tick before it, as exactly as `harness.dataplane.tick` says.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from harness.dataplane.fence import release_fence
 from harness.dataplane.jit import Int, compiled, compiled_as, compiled_with_addresses
 from harness.dataplane.libc import clock_ns, ppoll, read, sleep_until_ns
 from harness.dataplane.port import METER, SENT, receive_burst, send_burst
+from harness.dataplane.tick import ahead_ns, moved_lead_ns, present_tick_ns, sleep_towards_ns
 
 IDLE_NS = 10_000_000
 """Longest sleep: bounds how late conditions take effect and how old the heartbeat is."""
@@ -29,7 +29,7 @@ ELEMENT = typeof(make_element_state(fds=[0, 0], wake_fd=0, seed=0, queue_packets
 def _derive(element: ElementState) -> None:
     """What the loop may sleep through: no frame that has yet to arrive matures earlier than `floor` after arriving.
 
-    It is eager where a frame is to leave within half a tick: then arrivals have to wake it.
+    It is eager where frames are to leave at once, or nearly: then arrivals have to wake it.
     """
     control, times = element.control, element.conditions.times
     floor_ns = np.int64(1) << 62
@@ -120,11 +120,25 @@ def _flush(element: ElementState, port: Int) -> None:
 
 
 @compiled
-def _hand_on(element: ElementState, now_ns: Int) -> Int:
-    """Transmit every frame that matures within half a tick; returns when the next one does (0: none waits)."""
-    until_ns = now_ns + element.control[at.TICK_NS_AT] // 2
-    next_ns = np.int64(0)
+def _tick_ns(element: ElementState) -> Int:
+    """The present tick: what waits in all directions together decides it."""
+    longest_ns = element.control[at.TICK_NS_AT]
+    tick_ns = np.int64(0)
     for port in range(element.fds.shape[0]):
+        waiting = depth(element.queue, port)
+        if waiting > 0:
+            tick_ns += present_tick_ns(waiting, element.conditions.times[port, at.LATENCY_NS], longest_ns)
+    return min(tick_ns, longest_ns)
+
+
+@compiled
+def _hand_on(element: ElementState, now_ns: Int, tick_ns: Int) -> Int:
+    """Transmit every frame that has matured, or will within half a tick; returns when the next one does (0: none
+    waits)."""
+    next_ns = np.int64(0)
+    lead_ns = element.status[at.WAKE_LEAD_NS_AT]
+    for port in range(element.fds.shape[0]):
+        until_ns = now_ns + ahead_ns(tick_ns, lead_ns, element.conditions.times[port, at.LATENCY_NS])
         while depth(element.queue, port) > 0:
             mature_ns = next_mature_ns(element.queue, port)
             if mature_ns > until_ns:
@@ -152,31 +166,49 @@ def _publish(element: ElementState, now_ns: Int) -> None:
 
 
 @compiled_with_addresses
-def _poll(element: ElementState, pause_ns: Int) -> None:
-    """Sleep until a frame or a control operation comes, but not longer than `pause_ns`."""
+def _poll(element: ElementState, pause_ns: Int) -> Int:
+    """Sleep until a frame or a control operation comes, but not longer than `pause_ns`; whether one has come."""
     ports = element.fds.shape[0]
     element.timespec[0] = 0
-    element.timespec[1] = pause_ns
-    ppoll(element.poll.ctypes.data, np.uint64(element.poll.shape[0]), element.timespec.ctypes.data, 0)
+    element.timespec[1] = max(pause_ns, 0)
+    ready = ppoll(element.poll.ctypes.data, np.uint64(element.poll.shape[0]), element.timespec.ctypes.data, 0)
     if (element.poll[ports] >> 48) & 1:
         read(np.int32(element.poll[ports] & 0xFFFFFFFF), element.scratch.ctypes.data, np.uint64(8))
+    return ready > 0
 
 
 @compiled
-def _rest(element: ElementState, now_ns: Int, next_ns: Int) -> None:
+def _poll_towards(element: ElementState, deadline_ns: Int) -> None:
+    """As `sleep_towards_ns`, but what comes meanwhile ends it."""
+    lead_ns = element.status[at.WAKE_LEAD_NS_AT]
+    target_ns = deadline_ns - lead_ns
+    pause_ns = target_ns - clock_ns(1, element.timespec)
+    if pause_ns <= 0 or _poll(element, pause_ns):
+        return
+    late_ns = clock_ns(1, element.timespec) - target_ns
+    element.status[at.WAKE_LEAD_NS_AT] = moved_lead_ns(lead_ns, late_ns, element.control[at.TICK_NS_AT])
+
+
+@compiled
+def _rest(element: ElementState, now_ns: Int, next_ns: Int, tick_ns: Int) -> None:
     """Sleep until the next frame matures or, with none waiting, until one comes. The kernel notes when frames arrive,
     so that those of a direction with latency can be left with it meanwhile."""
     control = element.control
-    tick_ns = control[at.TICK_NS_AT]
     if next_ns == 0:
         _poll(element, IDLE_NS)
         return
-    # A quarter of a tick before: about what it takes to be woken and to send.
-    wake_ns = min(max(next_ns - tick_ns // 4, now_ns + tick_ns), now_ns + IDLE_NS)
+    wake_ns = min(max(next_ns, now_ns + tick_ns), now_ns + IDLE_NS)
     if control[at.EAGER_AT] != 0:
-        _poll(element, wake_ns - now_ns)
+        _poll_towards(element, wake_ns)
         return
-    sleep_until_ns(min(wake_ns, now_ns + max(control[at.FLOOR_NS_AT] - tick_ns // 4, tick_ns)), element.timespec)
+    longest_ns = control[at.TICK_NS_AT]
+    if control[at.FLOOR_NS_AT] >= longest_ns:
+        wake_ns = min(wake_ns, now_ns + control[at.FLOOR_NS_AT])
+        sleep_towards_ns(wake_ns, element.status, at.WAKE_LEAD_NS_AT, longest_ns, element.timespec)
+        return
+    # Frames that come may have to leave before those that wait: together within a tick where they are dense.
+    sleep_until_ns(now_ns + tick_ns, element.timespec)
+    _poll_towards(element, wake_ns)
 
 
 @compiled_as(types.int64(ELEMENT))
@@ -193,7 +225,8 @@ def run_element(element: ElementState) -> Int:
             for _ in range(BURSTS_PER_PASS):
                 if not _receive(element, port, now_ns, real_minus_monotonic_ns):
                     break
-        next_ns = _hand_on(element, now_ns)
+        tick_ns = _tick_ns(element)
+        next_ns = _hand_on(element, now_ns, tick_ns)
         _publish(element, now_ns)
-        _rest(element, now_ns, next_ns)
+        _rest(element, now_ns, next_ns, tick_ns)
     return element.status[at.LOOPS_AT]
