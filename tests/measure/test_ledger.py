@@ -19,7 +19,6 @@ from harness.measure.hops import (
     HopCounters,
     InstanceCounters,
     PortCounters,
-    WireCounters,
     apportion,
     hop_balances,
 )
@@ -381,13 +380,6 @@ class Lossy:
             duplicates_by_design=True,
         )
 
-    def counted(self) -> dict[str, WireCounters]:
-        """The same as an element counts it that sees every frame."""
-        return {
-            wire: WireCounters(self.left[wire] + self.dropped[wire] - self.entered[wire], self.dropped[wire])
-            for wire in WIRES
-        }
-
 
 @given(st.integers(0, 1 << 32), st.sampled_from([0.0, 0.02, 0.3, 1.0]), st.sampled_from([0.0, 0.05, 0.5]))
 def test_links_that_lose_and_duplicate_on_purpose_leave_nothing_unexplained(records, seed, loss, duplication) -> None:
@@ -403,34 +395,3 @@ def test_links_that_lose_and_duplicate_on_purpose_leave_nothing_unexplained(reco
     ledger = attribute(made, path.counters(60, 20))
     assert ledger.explained
     assert ledger.row("impairment").total_packets == arrived.count(0) + server.count(0)
-
-
-@given(
-    st.integers(0, 1 << 32),
-    st.dictionaries(st.sampled_from(WIRES), st.sampled_from([0.02, 0.3, 1.0]), max_size=4),
-    st.dictionaries(st.sampled_from(WIRES), st.sampled_from([0.05, 0.5, 1.0]), max_size=4),
-)
-def test_an_element_that_counts_every_frame_leaves_nothing_to_chance(records, seed, losses, duplications) -> None:
-    """Whichever wires lose and whichever duplicate: all hops are even, the rows exact."""
-    path = Lossy(seed, 0.0, 0.0)
-
-    def arrivals(wires: tuple[str, ...]) -> int:
-        frames = 1
-        for wire in wires:
-            path.loss, path.duplication = losses.get(wire, 0.0), duplications.get(wire, 0.0)
-            frames = path.cross(wire, frames)
-        return frames
-
-    arrived = [arrivals(WIRES) for _ in range(60)]
-    server = [arrivals((TO_EXTERIOR, TO_LOADGEN)) for _ in range(20)]
-    made = records(
-        [10.0 if copies else None for copies in arrived],
-        duplicates=[max(0, copies - 1) for copies in arrived],
-        server_delays_ms=[5.0 if copies else None for copies in server],
-        server_duplicates=np.array([max(0, copies - 1) for copies in server], np.uint16),
-    )
-    ledger = attribute(made, replace(path.counters(60, 20), bounds=(), counted=path.counted()))
-    assert [hop.residual_packets for hop in ledger.hops if hop.residual_packets] == []
-    assert ledger.explained
-    row = ledger.row("impairment")
-    assert (row.echo_packets, row.server_packets) == (arrived.count(0), server.count(0))

@@ -28,7 +28,7 @@ PROFILE = """
 name = "lossy"
 [load]
 rate = "12M"
-flows = 8
+flows = 16
 server_packets_per_s = 100
 [uplink]
 latency_backend = "latency_generator"
@@ -85,6 +85,7 @@ def result(cli: Cli, foreign_namespace: str, tmp_path_factory: pytest.TempPathFa
     profile.write_text(PROFILE)
     before = cli.machine()
     done = cli("run", profile, "--results", cli.results)
+    assert cli.directories(), done.stdout + done.stderr
     (directory,) = cli.directories()
     (folder,) = directory.glob("*-statelet")
     return Result(done.stdout + done.stderr, folder, before, cli.machine())
