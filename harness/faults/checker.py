@@ -149,6 +149,8 @@ def _succeeded(case: _Case, attempts_allowed: int) -> Promise:
         return Promise(name, "kept", "does not apply after the switchover")
     if case.killed("source"):
         return Promise(name, "kept", "does not apply: the source was killed")
+    if not case.attempts and not case.begun:
+        return Promise(name, "unknown", "; ".join(case.summary.validity.reasons) or "no attempt was made")
     if not case.attempts:
         return Promise(name, "broken", "; ".join(case.summary.validity.reasons) or "no attempt was made")
     return Promise(name, "broken", f"{len(case.attempts)} of {attempts_allowed}: {case.attempts[-1].reason}")
@@ -189,6 +191,8 @@ def _verdict(case: _Case) -> Promise:
     """The run's own verdict tells of what happened."""
     name = "the verdict tells of it"
     said, reasons = case.summary.validity.verdict, "; ".join(case.summary.validity.reasons)
+    if not case.attempts and not case.begun:
+        return Promise(name, "unknown", f"{said}: {reasons}")
     must_fail = case.owner_killed or not case.completed
     if must_fail:
         return Promise(name, "kept" if said == "FAILED" else "broken", f"{said}: {reasons}")

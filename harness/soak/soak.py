@@ -73,13 +73,14 @@ class Soak:
         modes = [mode for mode in profile.migration.modes if mode != CONTROL]
         run = PlannedRun(number, 0, modes[number % len(modes)], plan.runs[0].load_seed)
         limit_ns = deadline_ns(profile)
-        before = look(experiment.testbed.fabric)
+        before = look(experiment.testbed.fabric) if experiment.standing else None
         started_ns = time.monotonic_ns()
         with _watched(HANGS_AFTER * limit_ns / 1e9):
             folder, summary = experiment.one(directory, profile, run)
         took_ns = time.monotonic_ns() - started_ns
-        standing = experiment.standing
-        remains = left_behind(before, look(experiment.testbed.fabric)) if standing else ()
+        remains: tuple[str, ...] = ()
+        if before is not None and experiment.standing:  # otherwise all of it was taken down and is built anew
+            remains = left_behind(before, look(experiment.testbed.fabric))
         promises = check(summary, profile.attempts, Surroundings(took_ns, limit_ns, remains))
         verdict = overall(promises)
         if verdict == "kept":

@@ -192,7 +192,9 @@ BROKEN: list[Any] = [
         run(fault("loadgen", "kill"), blind=True), {"the verdict tells of it"}, id="VALID without a generator"
     ),
     pytest.param(
-        run(attempts=(), verdict="FAILED"), {"another attempt succeeds", "the verdict tells of it"}, id="none"
+        run(fault("destination", "kill"), attempts=(), verdict="FAILED"),
+        {"another attempt succeeds", "the verdict tells of it"},
+        id="none",
     ),
 ]
 
@@ -217,6 +219,12 @@ def test_a_deadline_that_passed_without_a_fault_may_be_the_machine() -> None:
     late = attempt(1, "aborted").model_copy(update={"reason": "message from source: did not happen within 1 s"})
     summary = run(attempts=(late, attempt(2, "completed")))
     assert judged(summary) == {"every outcome follows from a fault": "unknown"}
+
+
+def test_a_run_that_ended_before_anything_happened_says_nothing() -> None:
+    judgement = judged(run(attempts=(), verdict="INVALID"))
+    assert judgement["another attempt succeeds"] == judgement["the verdict tells of it"] == "unknown"
+    assert "broken" not in judgement.values()
 
 
 def test_time_and_remains_are_promises_too() -> None:
