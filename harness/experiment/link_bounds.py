@@ -61,7 +61,8 @@ def link_bounds(
 
     loadgen, echoserver: what the two have counted; frames they rejected were damaged on the way where links corrupt.
     """
-    found = [_outage(evidence, outage, packets, late_ns) for outage in evidence.outages]
+    outages = [_outage(evidence, outage, packets, late_ns) for outage in evidence.outages]
+    found = list(outages)
     for link_way, wires in WIRES.items():
         found.append(Bound("impairment", wires, _impaired(evidence, link_way)))
     if evidence.any_has("corruption"):
@@ -72,12 +73,21 @@ def link_bounds(
             continue  # the hops know of these meters
         dropped = _grown(evidence, link_way, "tbf") - evidence.refused.get(link_way, 0)
         found.append(Bound("meter", wires, max(0, dropped)))
+    # On a machine that stood still a packet was under way for longer; that comes after all that is better known.
+    longest_ns = max(
+        late_ns, int(np.max(packets.received_ns - packets.sent_ns, initial=0, where=packets.received_ns > 0))
+    )
+    for outage, usual in zip(evidence.outages, outages, strict=True):
+        longer = _outage(evidence, outage, packets, longest_ns)
+        found.append(replace(longer, packets=longer.packets - usual.packets))
     return tuple(bound for bound in found if bound.packets)
 
 
-def _outage(evidence: LinkEvidence, outage: Outage, packets: PacketRecords, late_ns: int) -> Bound:
-    """At most the packets that were lost and under way meanwhile, and the copies that links have made of them."""
-    from_ns, until_ns = outage.from_ns - late_ns, outage.until_ns + AFTER_NS
+def _outage(evidence: LinkEvidence, outage: Outage, packets: PacketRecords, reach_ns: int) -> Bound:
+    """At most the packets that were lost and under way meanwhile, sent up to `reach_ns` before it, and the copies that
+    links have made of them.
+    """
+    from_ns, until_ns = outage.from_ns - reach_ns, outage.until_ns + AFTER_NS
 
     def lost(sent_ns: np.ndarray, received_ns: np.ndarray) -> int:
         under_way = (sent_ns >= from_ns) & (sent_ns <= until_ns) & (sent_ns > 0)

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
+from harness.measure.admission import admit, apportion
+
 CAUSES = (
     "not_sent",
     "link_down",
@@ -215,23 +217,6 @@ class HopBalance:
         return entered - self.left_packets - sum(self.drops.values())
 
 
-def apportion(total: int, weights: Sequence[int]) -> list[int]:
-    """Split `total` in proportion to `weights` by largest remainder (Hamilton); no part exceeds its weight.
-
-    ValueError unless 0 <= total <= sum(weights). Ties go to the first.
-    """
-    whole = sum(weights)
-    if not 0 <= total <= whole or any(weight < 0 for weight in weights):
-        raise ValueError(f"cannot split {total} over {list(weights)}")
-    if whole == 0:
-        return [0] * len(weights)
-    parts = [total * weight // whole for weight in weights]
-    remainders = sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % whole), i))
-    for i in remainders[: total - sum(parts)]:
-        parts[i] += 1
-    return parts
-
-
 def hop_balances(
     hops: HopCounters, sent_packets: int, delivered_frames: int, wrong_cell_packets: int = 0
 ) -> list[HopBalance]:
@@ -334,13 +319,10 @@ def hop_balances(
 
 def _admit(vanished: Mapping[str, int], bounds: Sequence[Bound]) -> dict[str, dict[str, int]]:
     """Of what vanished on each wire, the packets by cause."""
-    left = dict(vanished)
     causes: dict[str, dict[str, int]] = {name: {} for name in vanished}
-    for bound in bounds:
-        weights = [left[name] for name in bound.wires]
-        parts = apportion(min(bound.packets, sum(weights)), weights)
-        for name, packets in zip(bound.wires, parts, strict=True):
-            left[name] -= packets
+    explained = admit(vanished, [(bound.wires, bound.packets) for bound in bounds])
+    for bound, parts in zip(bounds, explained, strict=True):
+        for name, packets in parts.items():
             if packets:
                 causes[name][bound.cause] = causes[name].get(bound.cause, 0) + packets
     return causes

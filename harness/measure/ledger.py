@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.measure.admission import apportion
 from harness.measure.cells import BoolArray
 from harness.measure.histogram import LATE_EDGE_NS
-from harness.measure.hops import CAUSES, LOADGEN_RECEIVED, HopBalance, HopCounters, apportion, hop_balances
+from harness.measure.hops import CAUSES, LOADGEN_RECEIVED, HopBalance, HopCounters, hop_balances
 from harness.measure.packets import Int64Array, PacketRecords
 
 ROWS = ("delivered", "late", *CAUSES, "unexplained")

@@ -93,6 +93,14 @@ def test_an_outage_explains_the_lost_packets_that_were_under_way_and_no_others()
     assert (set(of_end.wires), of_end.packets) == ({TO_INTERIOR, TO_LOADGEN}, 1)
 
 
+def test_where_packets_were_under_way_for_longer_an_outage_explains_older_losses_last_of_all() -> None:
+    packets = make_records([None if i in (60, 95) else 50.0 for i in range(200)])
+    outages = [Outage("source", START_NS + 100 * MS, START_NS + 110 * MS)]
+    qdiscs = [qdisc("source", "up0", "tbf", 100, 4)]
+    found = bounds(evidence(*qdiscs, outages=outages), packets)
+    assert [(bound.cause, bound.packets) for bound in found] == [("link_down", 1), ("meter", 1), ("link_down", 1)]
+
+
 def test_copies_of_lost_packets_are_lost_with_them() -> None:
     links = {("source", "up"): LinkConditions(duplication=0.5)}
     packets = make_records([None] * 10)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.measure.admission import apportion
 from harness.measure.cells import CellRecords
 from harness.measure.hops import (
     TO_ECHOSERVER,
@@ -19,7 +20,6 @@ from harness.measure.hops import (
     HopCounters,
     InstanceCounters,
     PortCounters,
-    apportion,
     hop_balances,
 )
 from harness.measure.ledger import ROWS, attribute
