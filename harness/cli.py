@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -22,6 +23,7 @@ from harness import __version__
 from harness.errors import HarnessError, MachineError, UsageError
 
 if TYPE_CHECKING:
+    from harness.calibrate.for_runs import Choice
     from harness.profile import Profile
 
 INTERRUPTED = 130
@@ -64,6 +66,13 @@ def cli(context: click.Context, debug: bool) -> None:
 @click.option(
     "--faults", metavar="seed=N", help="Add faults drawn from this seed to those of the profile (see [[fault]])."
 )
+@click.option(
+    "--calibration",
+    type=click.Choice(["cached", "fresh", "off"]),
+    default="cached",
+    show_default=True,
+    help="What is known of the links: a measurement of the last hour or else a short one, a short one, nothing.",
+)
 @click.option("--keep", is_flag=True, help="Leave the testbed standing; 'harness clean' removes it.")
 @click.option("--json", "as_json", is_flag=True, help=_JSON_HELP)
 def run(
@@ -75,6 +84,7 @@ def run(
     diff: bool,
     influx: str | None,
     faults: str | None,
+    calibration: Choice,
     keep: bool,
     as_json: bool,
 ) -> int:
@@ -108,6 +118,7 @@ def run(
     facts.require_testbed()
     if keep and facts.rootless:
         raise UsageError("--keep: what is made without root ends with the command; run as root to keep the testbed")
+    from harness.calibrate.for_runs import calibration_of_links
     from harness.doctor.cache import ensure_warm
     from harness.experiment import run_experiment
     from harness.options import RunOptions
@@ -125,7 +136,8 @@ def run(
     if not check:
         ensure_warm(lambda text: click.echo(text, err=True))
     with delivering(None if check else target, lambda text: click.echo(text, err=True)) as recorded:
-        result = run_experiment(loaded, plan, replace(options, recorded=recorded))
+        calibrate = partial(calibration_of_links, calibration)
+        result = run_experiment(loaded, plan, replace(options, recorded=recorded), calibrate)
     if as_json:
         _print_json({"exit_code": result.exit_code, "path": str(result.path), "summary": result.summary})
     return int(result.exit_code)
@@ -169,7 +181,7 @@ def show(run_directory: Path, as_json: bool) -> int:
     is_flag=False,
     flag_value="",
     metavar="[PROFILE]",
-    help="Measure the links of PROFILE's testbed too (the default profile's without one); takes about 8 s.",
+    help="Measure the links of PROFILE's testbed too (the default profile's without one); takes about 10 s.",
 )
 def doctor(profile_path: Path | None, as_json: bool, quiet: bool, warm_cache: bool, calibrated: str | None) -> int:
     """Say what this machine can and cannot do, and what that means for PROFILE (the default profile without one)."""
@@ -205,11 +217,11 @@ def doctor(profile_path: Path | None, as_json: bool, quiet: bool, warm_cache: bo
 
 def _calibrate(profile: Profile, document: dict[str, Any], as_json: bool) -> dict[str, Any]:
     """The document of the doctor with the calibration of the profile's links, which is printed unless `as_json`."""
-    from harness.calibrate import calibrate
+    from harness.calibrate.for_runs import calibrate_and_keep
     from harness.doctor.cache import ensure_warm
 
     ensure_warm(lambda text: click.echo(text, err=True))
-    calibration = calibrate(profile, lambda step: click.echo(f"calibration: {step}", err=True))
+    calibration, _ = calibrate_and_keep(profile, lambda step: click.echo(f"calibration: {step}", err=True))
     if not as_json:
         from harness.calibrate.table import print_calibration
 

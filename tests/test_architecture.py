@@ -48,7 +48,8 @@ ALLOWED: dict[str, set[str]] = {
     | {"harness.faults", "harness.report", "harness.profile", "harness.plan", "harness.options"},
     "harness.doctor": MIDDLE | {"harness.profile", "harness.plan"},
     "harness.calibrate": LOW
-    | {"harness.measure", "harness.testbed", "harness.profile", "harness.plan", "harness.experiment"},
+    | {"harness.measure", "harness.record", "harness.testbed"}
+    | {"harness.profile", "harness.plan", "harness.experiment"},
     "harness.bench": MIDDLE | {"harness.report", "harness.profile", "harness.plan", "harness.experiment"},
     "harness.soak": MIDDLE
     | {"harness.faults", "harness.profile", "harness.plan", "harness.options", "harness.experiment"}

@@ -36,8 +36,9 @@ class Experiment:
         self.outcome = outcome
         monkeypatch.setitem(sys.modules, "harness.experiment", SimpleNamespace(run_experiment=self.run))
 
-    def run(self, profile, plan, options):
+    def run(self, profile, plan, options, calibrate):
         self.calls.append((profile, plan, options))
+        self.calibration = calibrate.args
         if isinstance(self.outcome, BaseException):
             raise self.outcome
         return SimpleNamespace(exit_code=self.outcome or 0, path=Path("results/x"), summary={"lost": 0})
@@ -136,7 +137,8 @@ def test_without_root_the_testbed_cannot_be_kept(monkeypatch, capsys):
 def test_options_reach_the_experiment(able, monkeypatch, capsys, tmp_path):
     experiment = Experiment(monkeypatch)
     arguments = ["run", SMOKE, "--keep", "--check", "--diff", "--json", "--results", str(tmp_path / "r")]
-    assert cli.invoke(arguments) == 0
+    assert cli.invoke([*arguments, "--calibration", "fresh"]) == 0
+    assert experiment.calibration == ("fresh",)
     ((profile, plan, options),) = experiment.calls
     assert isinstance(profile, Profile)
     assert isinstance(plan, Plan)
@@ -150,6 +152,7 @@ def test_results_folder_comes_from_the_profile_unless_given(able, monkeypatch):
     experiment = Experiment(monkeypatch)
     assert cli.invoke(["run", SMOKE, "--set", "record.results=elsewhere"]) == 0
     assert experiment.calls[0][2].results == Path("elsewhere")
+    assert experiment.calibration == ("cached",)
     assert not experiment.calls[0][2].keep
 
 

@@ -89,6 +89,20 @@ def crossings_of(stations: Stations) -> dict[str, Crossings]:
     return found
 
 
+def first_of(stations: Stations, count: int) -> Stations:
+    """The stations as if only the first `count` packets had been sent: what came after them is left out everywhere."""
+
+    def first(times_ns: Mapping[str, Times]) -> dict[str, Times]:
+        every_ns, _ = _in_order(times_ns)
+        if every_ns.size <= count:
+            return dict(times_ns)
+        return {name: times[times < every_ns[count]] for name, times in times_ns.items()}
+
+    return Stations(
+        stations.sent_ns[:count], stations.received_ns[:count], first(stations.requests_ns), first(stations.replies_ns)
+    )
+
+
 def _in_order(times_ns: Mapping[str, Times]) -> tuple[Times, npt.NDArray[np.int64]]:
     """All times ascending, and the number of the instance each belongs to."""
     all_ns = np.concatenate([*times_ns.values(), np.zeros(0, np.int64)])

@@ -40,6 +40,7 @@ class RateFigure:
     as the meter counts them, over `intervals` in which the meter was at its limit (None: there were none), with the
     slowest and the fastest interval. resolution_bps: what two frames more or less amount to. stalled: the sender was
     stopped for too long in some interval. metered_packets left the meter, arrived_packets came out of the link.
+    idle_fraction: of the CPUs meanwhile (None: not known).
     """
 
     instance: str
@@ -55,6 +56,7 @@ class RateFigure:
     stalled: bool
     metered_packets: int
     arrived_packets: int
+    idle_fraction: float | None = None
 
     @property
     def link(self) -> str:
@@ -66,7 +68,9 @@ class RateFigure:
 class LatencyFigure:
     """Times over one path that crosses uplinks `crossings` times; asked_ns is the sum over all of them.
 
-    `path` says what lies between the two timestamps. sent: probes; the spread counts those that arrived.
+    `path` says what lies between the two timestamps. sent: probes; the spread counts those that arrived. load_bps:
+    through the VNF meanwhile, both directions together (0: the probes alone). idle_fraction: of the CPUs meanwhile
+    (None: not known). impairment: what the path does to frames on purpose, which keeps it from being judged.
     """
 
     instance: str
@@ -75,11 +79,49 @@ class LatencyFigure:
     asked_ns: int
     sent: int
     measured: Spread | None
+    load_bps: int = 0
+    idle_fraction: float | None = None
+    impairment: str = ""
 
     @property
     def link(self) -> str:
         """The path in words."""
         return f"{self.instance}, {self.path}"
+
+
+@dataclass(frozen=True)
+class CompetitionFigure:
+    """A TCP stream as those of a migration beside UDP through the VNF, both under one direction's meter of `asked_bps`.
+
+    paced_bps: of the stream (None: as fast as it can). udp_offered_bps and udp_achieved_bps: of this direction of the
+    link, whole frames; udp_lost_packets of udp_packets round trips were lost. rtt: of the UDP, from the intended send
+    time. tcp_goodput_bps: payload that arrived (None: nothing did). total_bps: of everything the meter let through.
+    """
+
+    instance: str
+    congestion_control: str
+    asked_bps: int
+    paced_bps: int | None
+    udp_offered_bps: int
+    udp_achieved_bps: int
+    udp_packets: int
+    udp_lost_packets: int
+    rtt: Spread | None
+    tcp_goodput_bps: int | None
+    total_bps: int | None
+    duration_ns: int
+    idle_fraction: float | None = None
+
+    @property
+    def path(self) -> str:
+        """What competes, in words."""
+        pacing = "unpaced" if self.paced_bps is None else "paced"
+        return f"from the instance, {pacing} TCP ({self.congestion_control}) beside UDP"
+
+    @property
+    def link(self) -> str:
+        """The link in words."""
+        return f"{self.instance} uplink, {self.path}"
 
 
 @dataclass(frozen=True)
@@ -106,13 +148,15 @@ class TransferFigure:
 
 @dataclass(frozen=True)
 class Figures:
-    """Everything a calibration measured. tick_ns: the granularity of the delay lines (dataplane.tick)."""
+    """Everything a calibration measured. tick_ns: the granularity of the delay lines (dataplane.tick). transfer: None
+    where the calibration was a short one."""
 
     latency_backend: str
     tick_ns: int
     rates: tuple[RateFigure, ...]
     latencies: tuple[LatencyFigure, ...]
-    transfer: TransferFigure
+    transfer: TransferFigure | None = None
+    competitions: tuple[CompetitionFigure, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """As JSON data."""

@@ -6,9 +6,11 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
+from harness.calibrate.asked import MANAGEMENT_ROUND_TRIP, asked_of
 from harness.calibrate.figures import LatencyFigure, TransferFigure, spread_of
 from harness.errors import HarnessError
 from harness.testbed import topology as names
@@ -56,7 +58,7 @@ def _connection(testbed: Testbed) -> Iterator[tuple[socket.socket, socket.socket
             yield client, server
 
 
-def measure_round_trips(testbed: Testbed, latency_ns: int) -> LatencyFigure:
+def measure_round_trips(testbed: Testbed) -> LatencyFigure:
     """RTT of single bytes that are sent back, one at a time. HarnessError when no connection comes about."""
     times_ns: list[int] = []
     begun = 0
@@ -71,22 +73,58 @@ def measure_round_trips(testbed: Testbed, latency_ns: int) -> LatencyFigure:
             except OSError:
                 break
             times_ns.append(time.monotonic_ns() - started_ns)
-    asked_ns = CROSSINGS * latency_ns
-    return LatencyFigure(names.SOURCE, f"{PATH} round trip", CROSSINGS, asked_ns, begun, spread_of(times_ns))
+    asked = asked_of(testbed.topology, testbed.backend, MANAGEMENT_ROUND_TRIP)
+    return LatencyFigure(
+        names.SOURCE,
+        f"{PATH} round trip",
+        CROSSINGS,
+        asked.latency_ns,
+        begun,
+        spread_of(times_ns),
+        impairment=asked.impairment,
+    )
 
 
 def measure_transfer(testbed: Testbed, rate_bps: int) -> TransferFigure:
-    """A bulk transfer of TRANSFER_NS. HarnessError when no connection comes about."""
-    payload_bytes, counted_ns, counted_bytes = 0, 0, 0
+    """A bulk transfer of TRANSFER_NS, paced a little below the meter's rate. HarnessError when no connection comes
+    about."""
     paced_bps = int(PACED_SHARE * rate_bps)
+    found = stream_state(testbed, time.monotonic_ns() + TRANSFER_NS, paced_bps)
+    return TransferFigure(
+        names.SOURCE, f"{PATH} goodput", rate_bps, paced_bps, found.payload_bytes, found.duration_ns, found.goodput_bps
+    )
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A TCP transfer: counted from `counted_from_ns`, when the slow start was over, to `counted_to_ns` (CLOCK_MONOTONIC
+    ns; both 0: nothing came in time)."""
+
+    payload_bytes: int
+    duration_ns: int
+    goodput_bps: int | None
+    counted_from_ns: int
+    counted_to_ns: int
+
+
+def stream_state(
+    testbed: Testbed, until_ns: int, paced_bps: int | None, sample: Callable[[], None] = lambda: None
+) -> Stream:
+    """Send from the source to the destination as a migration's streams do, paced or as fast as TCP can.
+
+    until_ns: CLOCK_MONOTONIC; `sample` is called when counting begins and when it ends. HarnessError without a
+    connection.
+    """
+    payload_bytes, counted_bytes = 0, 0
     with _connection(testbed) as (client, server):
-        client.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, struct.pack("@Q", paced_bps // 8))
+        if paced_bps is not None:
+            client.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, struct.pack("@Q", paced_bps // 8))
         sender = threading.Thread(target=_send_all, args=(client,), name="calibration transfer", daemon=True)
         started_ns = time.monotonic_ns()
         sender.start()
         buffer = bytearray(_CHUNK_BYTES)
-        now_ns, from_ns = started_ns, 0
-        while now_ns < started_ns + TRANSFER_NS:
+        now_ns, from_ns, to_ns = started_ns, 0, 0
+        while now_ns < until_ns:
             try:
                 received = server.recv_into(buffer)
             except OSError:
@@ -97,16 +135,18 @@ def measure_transfer(testbed: Testbed, rate_bps: int) -> TransferFigure:
                 break
             if from_ns:
                 counted_bytes += received
-                counted_ns = now_ns - from_ns
+                to_ns = now_ns
             elif now_ns > started_ns + SLOW_START_NS:
+                # What arrives while the sample is taken counts from here, too.
                 from_ns = now_ns
+                sample()
+        if to_ns:
+            sample()
         client.shutdown(socket.SHUT_RDWR)
         server.close()
         sender.join()
-    goodput_bps = round(counted_bytes * 8e9 / counted_ns) if counted_ns else None
-    return TransferFigure(
-        names.SOURCE, f"{PATH} goodput", rate_bps, paced_bps, payload_bytes, now_ns - started_ns, goodput_bps
-    )
+    goodput_bps = round(counted_bytes * 8e9 / (to_ns - from_ns)) if to_ns > from_ns else None
+    return Stream(payload_bytes, now_ns - started_ns, goodput_bps, from_ns, to_ns)
 
 
 def _send_all(client: socket.socket) -> None:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.calibrate.asked import meter_of
 from harness.calibrate.figures import Direction, RateFigure
 from harness.calibrate.metering import MeterSample, metered_rate, pauses
 from harness.dataplane.packet_socket import SO_SNDBUFFORCE, mac_bytes
 from harness.dataplane.port import make_vectors, send_burst
 from harness.dataplane.scheduling import set_dataplane_scheduling
 from harness.errors import HarnessError
-from harness.profile.model import Profile
+from harness.measure.host import load_between, read_host
 from harness.provision import messages
 from harness.provision.netlink import RouteSocket
 from harness.testbed import topology as names
@@ -28,12 +29,13 @@ NOBODYS_MAC = "02:00:00:00:77:77"
 ETHERTYPE = 0x88B6  # IEEE 802 local experimental ethertype 2
 OFFER = 1.3
 """Offered, as a share of the meter's rate, once frames wait for tokens; the meter may slow the sender to its rate."""
-MEASURE_NS = 320_000_000
+MEASURE_NS = 240_000_000
+SHORT_NS = 160_000_000
 FILL_DEADLINE_NS = 300_000_000
 """For using up the bucket at the sender's full speed: far more than a bucket of 20 ms takes."""
 SAMPLE_NS = 20_000_000
 FRAME_BYTES_MAX, FRAME_BYTES_MIN = 1400, 64
-FRAMES_WANTED = 500
+FRAMES_WANTED = 375
 """Frames within MEASURE_NS on a slow link: they are made smaller, so that one frame is a small part of the figure."""
 _PAUSE_S = 50e-6
 _BURST_FRAMES = 64
@@ -50,7 +52,7 @@ def frame_bytes_for(rate_bps: int) -> int:
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Where a direction's meter sits (the sending end), and the other end of the link."""
 
     node: str
@@ -59,16 +61,17 @@ class _Place:
     far_link: str
 
 
-def _place(instance: str, direction: Direction) -> _Place:
+def place_of(instance: str, direction: Direction) -> Place:
+    """The meter of one direction of an instance's uplink, and the far end."""
     if direction == "towards":
-        return _Place(names.FABRIC, instance, instance, names.UPLINK)
-    return _Place(instance, names.UPLINK, names.FABRIC, instance)
+        return Place(names.FABRIC, instance, instance, names.UPLINK)
+    return Place(instance, names.UPLINK, names.FABRIC, instance)
 
 
-class _Meter:
+class Meter:
     """Reads one meter's counters without the rest of the testbed, so that a reading is one instant."""
 
-    def __init__(self, testbed: Testbed, place: _Place) -> None:
+    def __init__(self, testbed: Testbed, place: Place) -> None:
         netns = testbed.topology.netns(place.node)
         self._place = place
         self._route = RouteSocket(testbed.connection.socket_in(netns, socket.AF_NETLINK, socket.SOCK_RAW))
@@ -134,34 +137,41 @@ def prepare() -> None:
     _Offer(None, bytes(FRAME_BYTES_MIN)).burst(0)
 
 
-def measure_rate(testbed: Testbed, profile: Profile, instance: str, direction: Direction) -> RateFigure:
-    """Overload one direction of an instance's uplink for about MEASURE_NS and see what its meter lets through.
+def measure_rate(
+    testbed: Testbed, scheduler: str, instance: str, direction: Direction, measure_ns: int = MEASURE_NS
+) -> RateFigure:
+    """Overload one direction of an instance's uplink for about `measure_ns` and see what its meter lets through.
 
     The frames start at the meter's own link, so that neither the bridge nor another link can be what limits them.
-    Nothing else may use the uplink meanwhile. HarnessError when the link or its meter is not there.
+    Nothing else may use the uplink meanwhile. scheduler: of the sending thread (dataplane.scheduler). HarnessError when
+    the link or its meter is not there.
     """
-    place = _place(instance, direction)
-    rate_bps, frame_bytes = profile.uplink.rate_bps, frame_bytes_for(profile.uplink.rate_bps)
+    place = place_of(instance, direction)
+    asked = meter_of(testbed.topology, instance, direction)
+    if asked.rate_bps is None:
+        raise HarnessError(f"calibration: {place.node}/{place.link} has no meter")
+    rate_bps, frame_bytes = asked.rate_bps, frame_bytes_for(asked.rate_bps)
     netns = testbed.topology.netns(place.node)
     header = mac_bytes(NOBODYS_MAC) + mac_bytes(names.CONTROLLER_MAC) + struct.pack("!H", ETHERTYPE)
     arrived_before = testbed.fabric.counters().link(place.far_node, place.far_link).rx_packets
-    meter = _Meter(testbed, place)
+    meter = Meter(testbed, place)
     try:
         with testbed.connection.socket_in(netns, socket.AF_PACKET, socket.SOCK_RAW) as sock:
             sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, _SEND_BUFFER_BYTES)
             sock.bind((place.link, 0))  # protocol 0: it receives nothing
+            host = read_host({})
             offer = _Offer(sock, header.ljust(frame_bytes, b"\0"))
             _, before = meter.read()
             with ThreadPoolExecutor(1, thread_name_prefix="overload") as executor:
                 # In a thread of its own, which gets the scheduling of a dataplane's thread.
-                work = executor.submit(_overload, meter, offer, rate_bps, profile.dataplane.scheduler)
+                work = executor.submit(_overload, meter, offer, rate_bps, (scheduler, measure_ns))
                 samples, offered_bps = work.result()
-            time.sleep(profile.uplink.latency_ns / 1e9)  # with netem the last frames reach the meter only then
+            time.sleep(asked.latency_ns / 1e9)  # with netem the last frames reach the meter only then
             after = _settled(meter)
     finally:
         meter.close()
     arrived = testbed.fabric.counters().link(place.far_node, place.far_link).rx_packets - arrived_before
-    found = metered_rate(samples, profile.uplink.burst_ns)
+    found = metered_rate(samples, asked.burst_ns)
     return RateFigure(
         instance=instance,
         direction=direction,
@@ -172,14 +182,15 @@ def measure_rate(testbed: Testbed, profile: Profile, instance: str, direction: D
         measured_bps=None if found is None else found.rate_bps,
         minimum_bps=None if found is None else found.minimum_bps,
         maximum_bps=None if found is None else found.maximum_bps,
-        stalled=any(pauses(sample, profile.uplink.burst_ns) for sample in samples),
+        stalled=any(pauses(sample, asked.burst_ns) for sample in samples),
         resolution_bps=0 if found is None else round(2 * frame_bytes * 8e9 / found.duration_ns),
         metered_packets=after.sent_packets - before.sent_packets,
         arrived_packets=arrived,
+        idle_fraction=load_between(host, read_host({})).idle_fraction,
     )
 
 
-def _use_up_burst(meter: _Meter, offer: _Offer) -> None:
+def _use_up_burst(meter: Meter, offer: _Offer) -> None:
     """Send at full speed until frames wait for tokens; on a machine slower than the meter that never happens."""
     waits = meter.read()[1].overlimits
     end_ns = time.monotonic_ns() + FILL_DEADLINE_NS
@@ -192,14 +203,15 @@ def _use_up_burst(meter: _Meter, offer: _Offer) -> None:
                 return
 
 
-def _overload(meter: _Meter, offer: _Offer, rate_bps: int, scheduler: str) -> tuple[list[MeterSample], int]:
-    """Samples over MEASURE_NS, once the burst is used up, and the rate that was offered meanwhile."""
+def _overload(meter: Meter, offer: _Offer, rate_bps: int, how: tuple[str, int]) -> tuple[list[MeterSample], int]:
+    """Samples, once the burst is used up, and the rate that was offered meanwhile; how: (scheduler, duration in ns)."""
+    scheduler, measure_ns = how
     set_dataplane_scheduling(scheduler)
     _use_up_burst(meter, offer)
     frame_ns = offer.frame_bytes * 8e9 / (OFFER * rate_bps)
     offer.frames, samples = 0, list[MeterSample]()
     start_ns = sample_ns = time.monotonic_ns()
-    while (now_ns := time.monotonic_ns()) < start_ns + MEASURE_NS:
+    while (now_ns := time.monotonic_ns()) < start_ns + measure_ns:
         if now_ns >= sample_ns:
             pause_ns = offer.take_pause_ns()
             at_ns, counters = meter.read()
@@ -214,7 +226,7 @@ def _overload(meter: _Meter, offer: _Offer, rate_bps: int, scheduler: str) -> tu
     return samples, round(offer.frames * offer.frame_bytes * 8e9 / took_ns)
 
 
-def _settled(meter: _Meter) -> QdiscCounters:
+def _settled(meter: Meter) -> QdiscCounters:
     """The counters once nothing waits in the meter any more."""
     end_ns = time.monotonic_ns() + _SETTLE_DEADLINE_NS
     while True:

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from harness.errors import HarnessError
 from harness.experiment.blind_summary import summarise_blind
+from harness.experiment.calibration import Calibrate, calibrated, with_links
 from harness.experiment.command import CommandRun, require_programs
 from harness.experiment.command_summary import summarise_command
 from harness.experiment.faults import needs_small_disk
@@ -36,6 +37,7 @@ from harness.provision.connections.spawned import NotReady
 from harness.provision.connections.template import Template
 from harness.provision.interrupt import interruptible
 from harness.provision.recap import ansible_renderer
+from harness.record.calibration import CALIBRATION, not_calibrated
 from harness.record.events import read_events
 from harness.record.manifest import collect_manifest
 from harness.record.rundir import EFFECTIVE, EVENTS, MANIFEST, POINTS, PROFILE, SERIES, SUMMARY, Folder, RunDirectory
@@ -66,11 +68,14 @@ def new_run_id() -> str:
     return secrets.choice(letters) + "".join(secrets.choice(letters + string.digits) for _ in range(7))
 
 
-def run_experiment(profile: Profile, plan: Plan, options: RunOptions) -> ExperimentResult:
+def run_experiment(
+    profile: Profile, plan: Plan, options: RunOptions, calibrate: Calibrate | None = None
+) -> ExperimentResult:
     """Provision, carry out every planned run, record, tear down, print the table.
 
-    Exit code 0 unless a run FAILED (1). Raises HarnessError when the testbed cannot be built; an interruption ends
-    it with what was measured so far on the disk.
+    calibrate: says what is known of the links, before the first run (None: nothing is). Exit code 0 unless a run FAILED
+    (1). Raises HarnessError when the testbed cannot be built; an interruption ends it with what was measured so far on
+    the disk.
     """
     console = Console(file=sys.stderr if options.json else sys.stdout, highlight=False)
     if options.check:
@@ -78,19 +83,23 @@ def run_experiment(profile: Profile, plan: Plan, options: RunOptions) -> Experim
     # What is killed on purpose is to be there again before the load has ended.
     template: AbstractContextManager[Template | None] = process_template() if profile.fault else nullcontext()
     with interruptible(), template as processes:
-        result = Experiment(profile, plan, options, console, processes).carry_out()
+        result = Experiment(profile, plan, options, console, processes, calibrate).carry_out()
     if not options.json:
         show(result.path, console=console)
     return result
 
 
 def run_quietly(
-    profile: Profile, plan: Plan, options: RunOptions, template: Template | None = None
+    profile: Profile,
+    plan: Plan,
+    options: RunOptions,
+    template: Template | None = None,
+    calibrate: Calibrate | None = None,
 ) -> ExperimentResult:
     """As `run_experiment`, for a caller with runs of its own to show: everything for people goes to `experiment.log` in
     the directory, and signals are the caller's (see `interruptible`). template: from `process_template`.
     """
-    return Experiment(profile, plan, options, None, template).carry_out()
+    return Experiment(profile, plan, options, None, template, calibrate).carry_out()
 
 
 def process_template() -> Template:
@@ -109,7 +118,9 @@ class Experiment:
         options: RunOptions,
         console: Console | None,
         template: Template | None = None,
+        calibrate: Calibrate | None = None,
     ) -> None:
+        self._calibrate, self._links = calibrate, not_calibrated("")
         self._profile, self._plan, self._options = profile, plan, options
         self._console = console or Console(quiet=True)
         self._to_file = console is None
@@ -144,6 +155,7 @@ class Experiment:
                 self._testbed.provision()
                 self._standing = True
                 directory.write_json("testbed.json", self._testbed_document())
+                self._learn_links(directory)
                 for run in self._plan.runs:
                     self._one(directory, run)
                 reason = ""
@@ -188,6 +200,13 @@ class Experiment:
         rights = {"congestion_control": testbed.congestion_control, "rootless": testbed.facts.rootless}
         return {**backend, **rights, "conditions": links, **self._counters()}
 
+    def _learn_links(self, directory: RunDirectory) -> None:
+        """What is known of the links, on the disk before the first run."""
+        self._links = calibrated(self._calibrate, self._testbed, self._profile, self._print)
+        # A process that did not become ready has taken the testbed down.
+        self._standing = self._testbed.is_standing
+        directory.write_json(CALIBRATION, self._links)
+
     def _counters(self) -> dict[str, Any]:
         counters = self._testbed.fabric.counters()
         return {"links": [asdict(link) for link in counters.links], "qdiscs": [asdict(q) for q in counters.qdiscs]}
@@ -220,11 +239,12 @@ class Experiment:
             self._standing = False
             # The first alone says nothing of the migration, and is made again by a sweep.
             verdict: Literal["INVALID", "FAILED"] = "INVALID" if isinstance(error, NotReady) else "FAILED"
-            summary = unusable(started_ns, self._plan, self._profile, run, self._run_id(run), str(error), verdict)
+            ended = unusable(started_ns, self._plan, self._profile, run, self._run_id(run), str(error), verdict)
+            summary = with_links(ended, self._links)
         except KeyboardInterrupt as interruption:
             reason = str(interruption) or "interrupted"
             broken_off = unusable(started_ns, self._plan, self._profile, run, self._run_id(run), reason, "INVALID")
-            self._keep(folder, run, broken_off, started_ns)
+            self._keep(folder, run, with_links(broken_off, self._links), started_ns)
             raise
         self._keep(folder, run, summary, started_ns)
         reasons = "".join(f"\n  {reason}" for reason in summary.validity.reasons)
@@ -270,6 +290,7 @@ class Experiment:
             summary, packets = summarise(*known)
             series = series_of(self._profile, record, packets)
             folder.write_arrays(SERIES, {name: value for name, value in vars(series).items() if name != "interval_ns"})
+        summary = with_links(summary, self._links)
         folder.append_points(run_points(summary, record, series, read_events(folder.path / EVENTS)))
         if record.outcome is not None:
             folder.write_json("migration.json", record.outcome)

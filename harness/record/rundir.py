@@ -2,6 +2,7 @@
 
 results/<UTC yyyymmddThhmmssZ>-<profile>-<id>/     an experiment
     profile.toml effective.json manifest.json      as given, as understood, on what it ran (all before the run)
+    calibration.json                               what is known of the links (before the first run)
     events.jsonl                                   appended while it runs
     summary.json
     01-statelet/ 02-duplication/ ...               one folder per run

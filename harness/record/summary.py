@@ -253,11 +253,16 @@ class GeneratorSummary(_Part):
 
 
 class CalibrationSummary(_Part):
-    """Base RTT before the load, measured and expected; null when the testbed adds no latency."""
+    """Base RTT before the load, measured and expected; null when the testbed adds no latency.
+
+    links: what the experiment's calibration.json says of the links, measured links_age_s before it took it.
+    """
 
     base_rtt_median_ns: int | None = None
     base_rtt_expected_ns: int | None = None
     latency_backend: str | None = None
+    links: Literal["held", "doubts", "breached", "not calibrated"] | None = None
+    links_age_s: float | None = None
 
 
 class ImpairmentSummary(_Part):

@@ -58,6 +58,7 @@ class Report:
     migrations: int
     machine: tuple[tuple[str, str], ...]
     cells: tuple[CellLine, ...]
+    links: str
     given: tuple[tuple[str, str], ...]
     tables: tuple[Table, ...]
     pictures: Pictures
@@ -87,6 +88,7 @@ def make_report(
         migrations=len(counting),
         machine=machine_facts(_top(results)),
         cells=_cell_lines(results),
+        links=links_text(results),
         given=tuple((name, text) for name in _given(results) if (text := text_file(_top(results) / name))),
         tables=tuple(headline(material) for material in made),
         pictures=drawn,
@@ -95,6 +97,12 @@ def make_report(
         problems=tuple(_problem(run, results) for run in results.results if kind_of(run) != "VALID"),
         complaints=tuple(dict.fromkeys((*torn, *drawn.complaints))),
     )
+
+
+def links_text(results: Results) -> str:
+    """What the runs know of their links, counted: "held (3 runs), not calibrated (1 run)"; "" for older results."""
+    known = Counter(run.summary.calibration.links for run in results.results if run.summary is not None)
+    return ", ".join(f"{word} ({n} run{'s' if n != 1 else ''})" for word, n in sorted(known.items(), key=str) if word)
 
 
 def kind_of(run: Result) -> str:
@@ -177,6 +185,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "scale": results.scale,
         "incomplete": results.incomplete or None,
         "runs": report.counts,
+        "links": report.links,
         "planned_runs": report.planned,
         "migrations": report.migrations,
         "completed_migrations": report.completed,

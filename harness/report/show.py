@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.errors import UsageError
+from harness.record.calibration import CALIBRATION, calibration_line, read_calibration
 from harness.record.incomplete import Unfinished, is_experiment, run_folders, unfinished_runs, why_incomplete
 from harness.record.rundir import SUMMARY
 from harness.record.summary import (
@@ -19,9 +21,12 @@ from harness.record.summary import (
     is_run_summary,
     read_summary,
 )
+from harness.report.hostile import shown
 from harness.report.impairments import impairment_lines
 from harness.report.table import comparison_table
 
+LINES_MAX = 8
+"""Of breaches and doubts about the links; the others are in the file."""
 VERDICT_STYLES = {"VALID": "green", "INVALID": "yellow", "FAILED": "red"}
 INVARIANT_STYLES = {"holds": "green", "unknown": "yellow", "broken": "red"}
 
@@ -63,7 +68,23 @@ def show(path: Path, json: bool = False, console: Console | None = None) -> None
         _print_unfinished(console, unfinished)
     for line in impairment_lines(summaries):
         console.print(Text(line), soft_wrap=True)
+    if said := links_line(path.resolve().parent if single else path, summaries):
+        console.print(Text(said), soft_wrap=True)
     console.print(Text(f"results: {path}"), soft_wrap=True)
+
+
+def links_line(experiment: Path, runs: Sequence[RunSummary]) -> str:
+    """What is known of the links, from calibration.json or else from the runs; "" for older results."""
+    known = read_calibration(experiment)
+    if known is not None:
+        judged = [
+            f"{len(lines)} {kind}" for kind, lines in (("breaches", known.problems), ("doubts", known.doubts)) if lines
+        ]
+        line = calibration_line(known.verdict, known.age_s, known.origin, known.reason)
+        told = "".join(f"\n    {shown(text, 400)}" for text in (*known.problems, *known.doubts)[:LINES_MAX])
+        return f"{line} ({', '.join(judged)}, see {CALIBRATION}){told}" if judged else line
+    said = [run.calibration for run in runs if run.calibration.links is not None]
+    return calibration_line(said[0].links or "", said[0].links_age_s) if said else ""
 
 
 def load_results(path: Path) -> tuple[ExperimentSummary | None, list[tuple[Path, RunSummary]]]:

@@ -18,6 +18,7 @@ from harness.options import Recorded
 from harness.provision.facts import Facts, gather_facts
 from harness.provision.interrupt import interruptible
 from harness.provision.unprivileged import enter
+from harness.record.calibration import LinkCalibration
 from harness.record.manifest import collect_manifest
 from harness.record.sweep import read_entries
 from harness.sink.background import delivering
@@ -172,23 +173,25 @@ def _carry_out(
     from harness.sweep.single import run_function
 
     _require_machine(tell)
-    _calibrate(session, calibrated, tell)
+    links = _calibrate(session, calibrated, tell)
     entries, _ = read_entries(session.sweep)
     tell(f"{left} runs to be made, about {duration_text(_left_s(session, entries))}")
     with process_template() as template:
-        session.run = run_function(session.manifest.name, sys.argv, template, recorded)
+        session.run = run_function(session.manifest.name, sys.argv, template, recorded, links)
         return session.carry_out()
 
 
-def _calibrate(session: Session, calibrated: bool, tell: Callable[[str], None]) -> None:
-    from harness.calibrate import calibrate
+def _calibrate(session: Session, calibrated: bool, tell: Callable[[str], None]) -> dict[str, LinkCalibration]:
+    """What is known of the links of every cell, by its digest; none without a calibration."""
+    from harness.calibrate.for_runs import calibrate_and_keep
     from harness.sweep.calibration import calibrate_cells, note_skipped
 
     if calibrated:
-        calibrate_cells(session.sweep, session.cells, calibrate, tell)
-    else:
-        note_skipped(session.sweep)
-        tell("links not calibrated (--no-calibration): that they are what the profile says is not known")
+        measure = lambda profile: calibrate_and_keep(profile, lambda _: None)[1]  # noqa: E731
+        return calibrate_cells(session.sweep, session.cells, measure, tell)
+    note_skipped(session.sweep)
+    tell("links not calibrated (--no-calibration): that they are what the profile says is not known")
+    return {}
 
 
 def _left_s(session: Session, entries: Sequence[Any]) -> float:

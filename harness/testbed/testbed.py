@@ -132,6 +132,11 @@ class Testbed:
             raise HarnessError(f"testbed {self.topology.run_id}: not provisioned yet")
         return self._fabric
 
+    @property
+    def is_standing(self) -> bool:
+        """Whether it is provisioned and was not torn down since."""
+        return self._fabric is not None
+
     def tasks(self) -> list[Task]:
         """The tasks that build this testbed."""
         return tasks_for(self.topology, self.facts)

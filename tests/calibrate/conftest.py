@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from harness.calibrate.figures import Figures, LatencyFigure, RateFigure, Spread, TransferFigure
+from harness.calibrate.figures import (
+    CompetitionFigure,
+    Figures,
+    LatencyFigure,
+    RateFigure,
+    Spread,
+    TransferFigure,
+)
 
 MS = 1_000_000
 
@@ -40,5 +47,26 @@ def transfer() -> TransferFigure:
 
 
 @pytest.fixture
-def figures(rate: RateFigure, latency: LatencyFigure, transfer: TransferFigure) -> Figures:
-    return Figures("delay_line", 200_000, (rate,), (latency,), transfer)
+def competing() -> CompetitionFigure:
+    return CompetitionFigure(
+        instance="source",
+        congestion_control="cubic",
+        asked_bps=1_000_000_000,
+        paced_bps=475_000_000,
+        udp_offered_bps=500_000_000,
+        udp_achieved_bps=499_000_000,
+        udp_packets=8_700,
+        udp_lost_packets=17,
+        rtt=Spread(8_683, 10_000_000, 10_300_000, 10_600_000, 11_000_000),
+        tcp_goodput_bps=455_000_000,
+        total_bps=975_000_000,
+        duration_ns=400 * MS,
+        idle_fraction=0.3,
+    )
+
+
+@pytest.fixture
+def figures(
+    rate: RateFigure, latency: LatencyFigure, transfer: TransferFigure, competing: CompetitionFigure
+) -> Figures:
+    return Figures("delay_line", 200_000, (rate,), (latency,), transfer, (competing,))

@@ -7,7 +7,8 @@ import pytest
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import ARP, Ether
 
-from harness.calibrate.crossings import Stations, crossings_of, probe_times
+from harness.calibrate.crossings import Stations, crossings_of, first_of, probe_times
+from harness.calibrate.loaded import lost_otherwise
 from harness.dataplane.trace import CAPTURE_BYTES, TRACE_DTYPE
 
 MS = 1_000_000
@@ -101,3 +102,27 @@ def test_only_datagrams_of_the_trace_are_probes(port: int) -> None:
     times = probe_times(trace)
     assert times[port].tolist() == [100, 103]
     assert times[1 - port].size == 0
+
+
+def test_the_first_packets_are_told_apart_though_later_ones_were_lost() -> None:
+    given = stations()
+    torn = Stations(  # the last three requests reached the destination, their replies did not
+        given.sent_ns,
+        np.where(np.arange(COUNT) < COUNT - 3, given.received_ns, 0),
+        given.requests_ns,
+        {**given.replies_ns, "destination": given.replies_ns["destination"][:-3]},
+    )
+    assert crossings_of(torn)["destination"].beyond_ns.size == 0
+    found = crossings_of(first_of(torn, COUNT - 5))
+    assert found["destination"].sent == COUNT - CHANGE - 5
+    assert set(found["destination"].beyond_ns.tolist()) == {BEYOND_NS}
+    assert found["source"].sent == CHANGE
+
+
+def test_losses_far_from_a_change_of_the_steering_are_counted() -> None:
+    given = stations()
+    change_ns = int(given.sent_ns[CHANGE])
+    assert lost_otherwise(given, [change_ns], 20 * MS) == 0
+    given.received_ns[3] = 0
+    assert lost_otherwise(given, [change_ns], 20 * MS) == 1
+    assert lost_otherwise(given, [int(given.sent_ns[3]), change_ns], 20 * MS) == 0

@@ -169,10 +169,10 @@ class Cli:
         return Running(popen, output)
 
     def run_arguments(self, **overrides: object) -> list[str | Path]:
-        """Arguments of `run` on the smoke profile; `load__rate="5M"` becomes --set load.rate=5M."""
+        """Arguments of `run` on the smoke profile, links uncalibrated; `load__rate="5M"` becomes --set load.rate=5M."""
         settings = [f"{name.replace('__', '.')}={value}" for name, value in overrides.items()]
         options = [word for setting in settings for word in ("--set", setting)]
-        return ["run", SMOKE, "--results", self.results, *options]
+        return ["run", SMOKE, "--results", self.results, "--calibration", "off", *options]
 
     def directories(self) -> set[Path]:
         """Run directories made so far."""

@@ -13,12 +13,19 @@ from typing import Any
 import pytest
 
 from harness.calibrate import calibrate
+from harness.dataplane.jit import cache_directory
 from harness.profile import load_profile
 from harness.provision.state_directory import STATE_VARIABLE
 from tests.system.conftest import SMOKE, Cli, Machine, wait_until
 
 FAST_BPS, SLOW_BPS = 200_000_000, 100_000_000
 LATENCY_NS = 5_000_000
+SHORT_CONTROL = {
+    "migration__modes": '["none"]',
+    "timing__window": "1s",
+    "timing__load_until": "1s",
+    "timing__migrate_at": "0s",
+}
 PATHS = {"towards the instance": 1, "from the instance": 1, "from and towards it": 2, "round trip": 4}
 
 
@@ -62,10 +69,12 @@ def rates_of(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
     return {(rate["instance"], rate["direction"]): rate for rate in document["rates"]}
 
 
-def medians_of(document: dict[str, Any]) -> dict[tuple[str, str], int]:
-    """p50 in ns by instance and path; the paths of the probes only."""
+def medians_of(document: dict[str, Any], loaded: bool = False) -> dict[tuple[str, str], int]:
+    """p50 in ns by instance and path; the paths of the probes only, or of those under load that were measured."""
     found = {}
     for latency in document["latencies"]:
+        if bool(latency["load_bps"]) != loaded or (loaded and latency["measured"] is None):
+            continue
         for path, crossings in PATHS.items():
             if latency["path"].startswith(path):
                 assert latency["crossings"] == crossings
@@ -111,11 +120,43 @@ def test_the_management_path_carries_state(
 ) -> None:
     _, document = slow_without_latency
     slow, fast = document["calibration"], fast_with_latency
+    round_trips = []
     for found in (slow, fast):
         assert 0 < found["transfer"]["goodput_bps"] < 1.2 * found["transfer"]["asked_bps"]
-        assert found["latencies"][-1]["measured"]["count"] > 10
-    more_ns = fast["latencies"][-1]["measured"]["p50_ns"] - slow["latencies"][-1]["measured"]["p50_ns"]
-    assert 0.8 * 4 * LATENCY_NS < more_ns < 2 * 4 * LATENCY_NS
+        (measured,) = (item["measured"] for item in found["latencies"] if item["path"].startswith("management"))
+        assert measured["count"] > 10
+        round_trips.append(measured["minimum_ns"])  # what a busy machine adds is not the path's
+    assert 0.8 * 4 * LATENCY_NS < round_trips[1] - round_trips[0] < 2 * 4 * LATENCY_NS
+
+
+@pytest.mark.timeout(300)
+def test_latency_is_measured_at_half_load(
+    slow_without_latency: tuple[int, dict[str, Any]], fast_with_latency: dict[str, Any]
+) -> None:
+    slow, fast = slow_without_latency[1]["calibration"], fast_with_latency
+    for found, rate_bps in ((slow, SLOW_BPS), (fast, FAST_BPS)):
+        (load_bps,) = {item["load_bps"] for item in found["latencies"]} - {0}
+        assert load_bps == pytest.approx(rate_bps / 2, rel=0.01)
+    # A machine that lost packets has no figures here, and says so as a doubt.
+    for (_, path), p50_ns in medians_of(fast, loaded=True).items():
+        assert 0.9 * PATHS[path] * LATENCY_NS < p50_ns < 2 * PATHS[path] * LATENCY_NS
+    if len(medians_of(fast, loaded=True)) < 2 * len(PATHS):
+        assert any("were lost" in doubt for doubt in fast["doubts"])
+
+
+@pytest.mark.timeout(300)
+def test_load_and_state_stream_share_the_meter(
+    slow_without_latency: tuple[int, dict[str, Any]], fast_with_latency: dict[str, Any]
+) -> None:
+    for found in (slow_without_latency[1]["calibration"], fast_with_latency):
+        competitions = found["competitions"]
+        assert [item["paced_bps"] is None for item in competitions] == [False, True]
+        for item in competitions:
+            if item["total_bps"] is None:  # the machine did not let the stream get going in time
+                continue
+            assert 0 < item["total_bps"] <= 1.02 * item["asked_bps"]
+            assert item["udp_achieved_bps"] + item["tcp_goodput_bps"] < 1.1 * item["asked_bps"]
+            assert item["udp_packets"] >= item["udp_lost_packets"]
 
 
 @pytest.mark.timeout(300)
@@ -123,6 +164,35 @@ def test_the_command_says_whether_the_links_are_sound(slow_without_latency: tupl
     status, document = slow_without_latency
     assert document["findings"]
     assert status == document["exit_code"] == (4 if document["calibration"]["problems"] else 0)
+
+
+@pytest.mark.timeout(300)
+def test_a_run_measures_its_links_once_and_keeps_what_was_measured(
+    cli: Cli, warm: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(cli.environment, "NUMBA_CACHE_DIR", str(cache_directory()))
+    monkeypatch.setitem(cli.environment, "XDG_CACHE_HOME", str(tmp_path))
+    found = []
+    for _ in range(2):
+        before = cli.directories()
+        done = cli(*cli.run_arguments(**SHORT_CONTROL), "--calibration", "cached")
+        assert done.returncode == 0, done.stderr
+        (directory,) = cli.directories() - before
+        found.append(json.loads((directory / "calibration.json").read_text()))
+        (summary,) = directory.glob("01-none/summary.json")
+        calibration = json.loads(summary.read_text())["calibration"]
+        assert (calibration["links"], calibration["links_age_s"]) == (found[-1]["verdict"], found[-1]["age_s"])
+        assert "links: " in cli("show", directory).stdout
+    measured, recalled = found
+    assert measured["origin"] == "measured"
+    assert measured["figures"]["latencies"]
+    assert len(measured["figures"]["rates"]) == 4
+    if measured["verdict"] == "breached":  # of a machine too busy for it: measured again rather than believed
+        assert recalled["origin"] == "measured"
+    else:
+        assert recalled["origin"] == "cache"
+        assert recalled["figures"] == measured["figures"]
+        assert recalled["age_s"] > measured["age_s"]
 
 
 @pytest.mark.timeout(300)
