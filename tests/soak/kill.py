@@ -40,8 +40,10 @@ PHASES = (
     RECORDING,
     TEAR_DOWN,
 )
-LENGTHS_S = {"run": 5.5, "run --keep": 5.5, "sweep": 11.0, "calibrate": 9.0}
-"""From the start of a command to its end on two idle cores; learnt anew while the soak runs."""
+LENGTHS_S = {"run": 5.5, "calibrate": 9.0}
+"""From the start of a command to its end on two idle cores; that of the calibration is learnt while the soak runs."""
+DELAY_S = 0.6
+"""A random moment is this long after a phase drawn by lot, at most: all are met however slow the machine is."""
 LONGER = 1.15
 COMPILE_S = 900.0
 LOOK_ALIKE = "abcd1234"
@@ -73,7 +75,9 @@ def trials(count: int, seed: int) -> list[Trial]:
                 0,
                 command=command,
                 end=end,
-                fraction=dice.random(),
+                fraction=dice.random() if command == "calibrate" else None,
+                until=None if command == "calibrate" else reached(dice.choice(PHASES)),
+                delay_s=0.0 if command == "calibrate" else dice.uniform(0.0, DELAY_S),
                 thorough=dice.random() < 0.1,
                 resume=dice.random() < 0.3,
                 seed=dice.getrandbits(32),

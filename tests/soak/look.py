@@ -87,12 +87,19 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _mounts() -> list[str]:
-    found = []
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        words = line.split()
-        if words[4].startswith("/run"):
-            found.append(f"{words[4]} {words[3]} {line.partition(' - ')[2]}")
-    return sorted(found)
+    """Below /run. What others had mounted below the directory of names, before one of our own covered it, goes when
+    they end: of that directory only what is in the uppermost mount counts."""
+    lines = [[*line.split(" - ")[0].split(), line.partition(" - ")[2]] for line in _mountinfo()]
+    uppermost = [words[0] for words in lines if words[4] == str(NAMES)][-1:]
+    return sorted(
+        f"{words[4]} {words[3]} {words[-1]}"
+        for words in lines
+        if words[4].startswith("/run") and (not words[4].startswith(f"{NAMES}/") or words[1:2] == uppermost)
+    )
+
+
+def _mountinfo() -> list[str]:
+    return Path("/proc/self/mountinfo").read_text().splitlines()
 
 
 def _links() -> list[str]:

@@ -127,7 +127,7 @@ Moment = Callable[[Path], bool]
 class Trial:
     """command: "run", "run --keep", "sweep" or "calibrate"; end: "clean", "next start" or "clean killed".
 
-    The kill comes after_s from the start of the command, or when `until` says that its moment has come.
+    The kill comes after_s from the start of the command, or delay_s after `until` says that its moment has come.
 
     thorough: clean once more, and make a report. fraction: where after_s shall lie between start and end, for who knows
     how long the command takes.
@@ -141,6 +141,7 @@ class Trial:
     after_s: float | None = None
     fraction: float | None = None
     until: Moment | None = None
+    delay_s: float = 0.0
     thorough: bool = False
     resume: bool = False
     seed: int = 0
@@ -187,6 +188,7 @@ class Trial:
             deadline = began + (self.after_s if self.after_s is not None else COMMAND_S)
             while process.poll() is None and time.monotonic() < deadline:
                 if self.until is not None and self.until(place.results(self.number)):
+                    time.sleep(self.delay_s)
                     break
                 time.sleep(0.002)
         finally:
@@ -194,7 +196,7 @@ class Trial:
                 process.send_signal(signal.SIGKILL)
             self.moment_s = time.monotonic() - began
             self.was_running = process.wait() == -signal.SIGKILL
-        if not self.was_running and self.until is not None:
+        if not self.was_running and not self.delay_s and self.until is not None:
             output = (place.folder / "output").read_text(errors="replace")
             self.problems.append(f"ended with {process.returncode} before it was killed: {output[-400:]}")
 

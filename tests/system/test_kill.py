@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +67,18 @@ def test_a_program_killed_at_any_moment_leaves_nothing(
     place: Place, number: int, fraction: float, end: str, command: str
 ) -> None:
     carry_out(Trial(number, command, end, after_s=fraction * LENGTHS_S[command], seed=number), place)
+
+
+def test_a_trial_tells_what_went_missing(place: Place) -> None:
+    (foreign,) = place.temporary.iterdir()
+
+    def somebody_removes_it(_results: Path) -> bool:
+        foreign.rmdir()
+        return True
+
+    trial = Trial(21, until=somebody_removes_it)
+    try:
+        trial.carry_out(place)
+    finally:
+        foreign.mkdir()
+    assert trial.problems == [f"temporary: missing: {foreign}"]
