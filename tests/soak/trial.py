@@ -53,8 +53,8 @@ SYSCTL_SETTLE_S = 15.0
 class Place:
     """Where the commands of a soak work: state, results and temporary files in folders of its own.
 
-    foreign_sysctl: values of the parameter that were seen while nothing of ours was there: one, unless others run the
-    program here, too."""
+    foreign_sysctl: values the parameter had while nothing of ours changed it: one, unless others run the program here,
+    too."""
 
     folder: Path
     foreign_sysctl: set[str] = field(default_factory=set)
@@ -70,6 +70,10 @@ class Place:
     def results(self, number: int) -> Path:
         """Results of one trial."""
         return self.folder / f"results-{number}"
+
+    def records_sysctl(self) -> bool:
+        """Whether a command that is no more has left word of having changed the parameter of the host."""
+        return any(b'"sysctl"' in path.read_bytes() for path in self.state.glob("*/objects.jsonl"))
 
     def look(self) -> Look:
         return look(self.state, self.temporary)
@@ -159,6 +163,8 @@ class Trial:
         self._kill(place)
         self.phase = "calibrate" if self.command == "calibrate" else phase_reached(place.results(self.number))
         now = place.look()
+        if self.was_running and not place.records_sysctl():
+            place.foreign_sysctl.add(now.sysctl)  # not touched by us, so whatever stands there is somebody else's
         self.left = differences(before, now)
         namespaces = {name: identity for name, identity in now.namespaces.items() if name not in before.namespaces}
         self._put_right(place)
