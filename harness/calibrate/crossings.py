@@ -93,10 +93,9 @@ def first_of(stations: Stations, count: int) -> Stations:
     """The stations as if only the first `count` packets had been sent: what came after them is left out everywhere."""
 
     def first(times_ns: Mapping[str, Times]) -> dict[str, Times]:
-        every_ns, _ = _in_order(times_ns)
-        if every_ns.size <= count:
-            return dict(times_ns)
-        return {name: times[times < every_ns[count]] for name, times in times_ns.items()}
+        # By place, not by time: frames that are taken together have the same.
+        every_ns, owner = (column[:count] for column in _in_order(times_ns))
+        return {name: every_ns[owner == number] for number, name in enumerate(times_ns)}
 
     return Stations(
         stations.sent_ns[:count], stations.received_ns[:count], first(stations.requests_ns), first(stations.replies_ns)

@@ -119,6 +119,16 @@ def test_the_first_packets_are_told_apart_though_later_ones_were_lost() -> None:
     assert found["source"].sent == CHANGE
 
 
+def test_packets_taken_together_are_cut_apart() -> None:
+    given = stations()
+    taken = {name: np.repeat(times[::5], 5)[: times.size] for name, times in given.requests_ns.items()}
+    for count in range(CHANGE + 3, COUNT):
+        cut = first_of(Stations(given.sent_ns, given.received_ns, taken, given.replies_ns), count)
+        assert cut.requests_ns["source"].size == CHANGE
+        assert cut.requests_ns["destination"].size == count - CHANGE
+        assert sum(times.size for times in cut.replies_ns.values()) == count
+
+
 def test_losses_far_from_a_change_of_the_steering_are_counted() -> None:
     given = stations()
     change_ns = int(given.sent_ns[CHANGE])
