@@ -54,7 +54,7 @@ def test_the_digest_leaves_modes_and_repetitions_out(sweep_file):
         ('[set]\n"vnf.image" = "natt"\n', ["profile=smoke.toml: vnf.image: unknown image 'natt'; did you mean nat?"]),
         (
             '[set]\n"uplink.queue_limit" = "10kB"\n',
-            ["cell profile=smoke.toml: uplink queue limit 10000 bytes: must be"],
+            ["cell profile=smoke.toml: uplink.queue_limit: 10kB must be more than 16384 bytes"],
         ),
         ('[set]\n"load.rate.x" = 1\n', ["load.rate.x: load.rate is a value, not a table"]),
         (

@@ -66,8 +66,8 @@ def test_a_queue_holds_at_least_four_frames_and_a_superframe():
     for factor in (0.25, 0.01):
         least = scaled(profile(load={"rate": "600M"}), factor).uplink.queue_limit_bytes
         assert 4 * 1514 < 16_384 < least < 20_000
-    short = profile(load={"rate": "600M"}, uplink={"queue_limit": "1514B"})
-    assert scaled(short, 0.5).uplink.queue_limit_bytes == 1514
+    short = profile(load={"rate": "600M"}, uplink={"queue_limit": "17kB"})
+    assert scaled(short, 0.5).uplink.queue_limit_bytes == 17_000
 
 
 def test_scale_one_is_the_profile_itself():
