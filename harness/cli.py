@@ -161,11 +161,18 @@ def _backend(profile: Profile) -> tuple[dict[str, str], int]:
 
 @cli.command()
 @click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--live", is_flag=True, help="Follow it while it runs; RUN may be the folder of results, for the newest.")
 @click.option("--json", "as_json", is_flag=True, help=_JSON_HELP)
-def show(run_directory: Path, as_json: bool) -> int:
-    """Print the table of a run again, from its run directory alone."""
+def show(run_directory: Path, live: bool, as_json: bool) -> int:
+    """Print the table of a run again, from its run directory alone; --live draws its curves while it runs."""
     from harness.report.show import show as show_run
 
+    if live:
+        if as_json:
+            raise UsageError("--live is for people; follow points.lp in the run's directory with a program")
+        from harness.report.live_curves import follow
+
+        run_directory = follow(run_directory)
     show_run(run_directory, json=as_json)
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from harness.provision.scratch import scratch_directory
 
 _COMPLETE = "complete"
 """Name of the empty file that says: everything compiled has been compiled into this directory."""
+_LOCK = "compiling"
 
 
 def warm_cache() -> Path:
@@ -48,7 +50,13 @@ def warm_cache() -> Path:
 
 def ensure_warm(say: Callable[[str], None]) -> None:
     """Fill the cache unless it was filled for exactly these sources before; `say` is told when that takes time."""
-    mark = cache_directory() / _COMPLETE
-    if not mark.exists():
-        say("compiling the packet path for these sources, once: a minute or two")
-        warm_cache()
+    directory = cache_directory()
+    mark = directory / _COMPLETE
+    if mark.exists():
+        return
+    say("compiling the packet path for these sources, once: a minute or two")
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / _LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several at once would all compile the same
+        if not mark.exists():
+            warm_cache()

@@ -41,7 +41,7 @@ def _options(command: Callable[..., int]) -> Callable[..., int]:
     for decorate in (
         click.option("--json", "as_json", is_flag=True, help="Print one JSON document to standard output."),
         click.option(
-            "--hosts",
+            "--inventory",
             "file",
             type=click.Path(path_type=Path, dir_okay=False),
             default=DEFAULT_FILE,

@@ -24,7 +24,7 @@ def nothing_left(ssh_hosts: SshHosts) -> Iterator[None]:  # noqa: F811
 
 
 def host(cli: Cli, hosts: SshHosts, command: str, *arguments: str, **changed: Any) -> subprocess.CompletedProcess[str]:
-    return cli("host", command, *arguments, "--hosts", hosts.inventory(**changed), prefix=hosts.prefix)
+    return cli("host", command, *arguments, "--inventory", hosts.inventory(**changed), prefix=hosts.prefix)
 
 
 def the_line(done: subprocess.CompletedProcess[str]) -> str:
