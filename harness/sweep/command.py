@@ -219,7 +219,7 @@ def _carry_out(
     if elsewhere is not None:
         from harness.sweep.many import carry_out
 
-        _calibrate(session, calibrated, tell)
+        tell("every host calibrates its own links, at most once an hour; the figures are with its runs")
         with elsewhere(session.manifest.name, session.manifest.keep, tell) as workers:
             tell(f"{left} runs to be made on {workers.free()} hosts")
             return carry_out(session, workers, tell, recorded)

@@ -16,6 +16,7 @@ import tarfile
 import tempfile
 import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ def packed(folder: Path, name: str) -> bytes:
 
 def main(arguments: list[str]) -> int:
     """Read the request, make the run below the folder given, print {"directory": name}."""
+    from harness.calibrate.for_runs import calibration_of_links
     from harness.profile.load import parse_profile
     from harness.provision.interrupt import interruptible
     from harness.sweep.matrix import Cell
@@ -113,7 +115,8 @@ def main(arguments: list[str]) -> int:
             profile = parse_profile(request["profile"], source="cell")
             cell = Cell(request["cell"], profile, profile, {})
             run = SweepRun(request["cell"], request["mode"], request["repetition"])
-            folder = run_function(request["sweep"], ["sweep"])(cell, run, Path(arguments[0]))
+            calibrate = partial(calibration_of_links, "cached")  # each host knows its own links
+            folder = run_function(request["sweep"], ["sweep"], calibrate=calibrate)(cell, run, Path(arguments[0]))
     except HarnessError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
