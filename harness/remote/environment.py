@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import secrets
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,14 +47,12 @@ def ensure_environment(connection: SshConnection) -> Environment:
                 f"host {connection.host.title}: {free_bytes >> 20} MiB free for {directory}; "
                 f"{FREE_BYTES >> 20} MiB are needed"
             )
-        upload = f"{directory}-{wheel.file_name}"
-        connection.put(io.BytesIO(wheel.content), upload, MAKE_S)
-        # Installers insist on the file's name; the digest makes it ours alone.
-        target = f"{directory}.wheel/{wheel.file_name}"
-        moved = connection.run(
-            f"mkdir -p -m 700 {shlex.quote(f'{directory}.wheel')} && mv {shlex.quote(upload)} {shlex.quote(target)}",
-            LOOK_S,
-        )
+        # Another controller may be at the same, for another host with this home. Installers insist on the file's name.
+        folder = f"{directory}.{secrets.token_hex(4)}"
+        target = f"{folder}.wheel/{wheel.file_name}"
+        connection.put(io.BytesIO(wheel.content), folder, MAKE_S)
+        quoted = (shlex.quote(f"{folder}.wheel"), shlex.quote(folder), shlex.quote(target))
+        moved = connection.run("mkdir -m 700 {} && mv {} {}".format(*quoted), LOOK_S)
         if moved.status:
             raise HostUnusable(f"host {connection.host.title}: {target}: {moved.last_line}")
         _bootstrap(connection, MAKE_S, "make", directory, target, *requirements())

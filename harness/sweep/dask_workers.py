@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import queue
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -39,6 +40,7 @@ class DaskWorkers:
     def __init__(self, client: Any, sweep: str, keep: str) -> None:
         self._client, self._sweep, self._keep = client, sweep, keep
         self._keys: dict[Any, str] = {}
+        self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def free(self) -> int:
         """How many workers could take a run now."""
@@ -58,17 +60,13 @@ class DaskWorkers:
         name = f"{due.run.key}-{due.attempt}"
         future = self._client.submit(_named, request, key=name, pure=False, retries=0, resources={RESOURCE: 1})
         self._keys[future] = due.run.key
+        future.add_done_callback(self._done.put)
 
     def take(self) -> Outcome:
         """Wait for the next run that ends. HarnessError where no worker is left."""
-        from distributed import wait
-
         while True:
-            with contextlib.suppress(TimeoutError):
-                wait(list(self._keys), timeout=LOOK_S, return_when="FIRST_COMPLETED")
-            done = next((future for future in self._keys if future.done()), None)
-            if done is not None:
-                return self._outcome(done)
+            with contextlib.suppress(queue.Empty):
+                return self._outcome(self._done.get(timeout=LOOK_S))
             if not self._workers():
                 raise HarnessError(NOBODY_LEFT)
 

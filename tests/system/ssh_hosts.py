@@ -20,6 +20,8 @@ NAMES = ("alpha", "beta", "gamma")
 CONTROLLER = "controller"
 PREFIX = "198.51.100"
 SERVER = "/usr/sbin/sshd"
+_OWN = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--mount-proc", "--kill-child")
+"""A host sees its own mounts and its own processes only."""
 
 
 def require_server() -> None:
@@ -119,7 +121,7 @@ SetEnv HOME={home} XDG_CACHE_HOME={home}/.cache
         enter = ("ip", "netns", "exec", self.netns(name))
         with (self.folder / f"{name}.log").open("ab") as log:
             self._servers[name] = subprocess.Popen(
-                [*enter, "unshare", "--mount", "--propagation", "private", "sh", "-c", script],
+                [*enter, *_OWN, "sh", "-c", script],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
