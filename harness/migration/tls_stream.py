@@ -60,13 +60,20 @@ class TlsStream:
             return self._sock.send(view)
 
     def end_sending(self) -> None:
-        """Tell the peer, in TLS and then in TCP, that nothing follows. Raises SSLWantWriteError: repeat."""
+        """Tell the peer, in TLS and then in TCP, that nothing follows. Raises SSLWantWriteError: repeat.
+
+        A peer that took all it waited for may have closed already; whether it had everything is for its own words to
+        say, not for the end of its direction.
+        """
         with self._lock:
             try:
                 self._sock.unwrap()
                 self._peer_ended = True
             except ssl.SSLWantReadError:
                 pass  # ours is sent, the peer has not ended its direction
+            except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError):
+                self._peer_ended = True
+                return
             socket.socket.shutdown(self._sock, socket.SHUT_WR)
 
     def farewell(self) -> None:

@@ -99,6 +99,16 @@ def test_a_connection_that_is_cut_is_an_error(ends: Ends) -> None:
         receive_exactly(ends.server, memoryview(bytearray(10)), soon(), "word")
 
 
+def test_the_end_may_be_told_to_a_peer_that_has_taken_all_and_gone(ends: Ends) -> None:
+    send_all(ends.client, b"all", soon(), "stream")
+    received = memoryview(bytearray(3))
+    receive_exactly(ends.server, received, soon(), "stream")
+    ends.server.wake()  # in TCP only, as a closing process does
+    ends.server.close()
+    end_sending(ends.client, soon(), "stream")
+    assert bytes(received) == b"all"
+
+
 def test_hanging_up_is_an_end_and_waking_is_a_cut(ends: Ends) -> None:
     hang_up(ends.client)
     assert receive_some(ends.server, memoryview(bytearray(10)), soon(), "end") == 0
