@@ -122,23 +122,6 @@ def processes_with(variable: str, value: str) -> list[int]:
     return sorted(found)
 
 
-def holders(namespaces: Mapping[str, tuple[int, int]]) -> list[str]:
-    """Processes that keep one of these network namespaces alive: by living in it, an open file or a mount."""
-    inodes = {inode for _, inode in namespaces.values()}
-    marks = {f"net:[{inode}]" for inode in inodes}
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal():
-            continue
-        with contextlib.suppress(OSError):
-            links = [entry / "ns" / "net", *(entry / "fd").iterdir()]
-            if any(str(link.readlink()) in marks for link in links if link.is_symlink()):
-                found.append(f"{entry.name} {command_line(int(entry.name))}")
-            elif any(mark in (entry / "mountinfo").read_text() for mark in marks):
-                found.append(f"{entry.name} (mounts) {command_line(int(entry.name))}")
-    return found
-
-
 def command_line(pid: int) -> str:
     """Arguments of a process, empty once it has ended."""
     try:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.soak.look import STATE_VARIABLE, Look, differences, holders, look
+from tests.soak.look import STATE_VARIABLE, Look, differences, look
 from tests.soak.results import phase_reached, torn_files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,11 +166,9 @@ class Trial:
         if self.was_running and not place.records_sysctl():
             place.foreign_sysctl.add(now.sysctl)  # not touched by us, so whatever stands there is somebody else's
         self.left = differences(before, now)
-        namespaces = {name: identity for name, identity in now.namespaces.items() if name not in before.namespaces}
         self._put_right(place)
         after = settled(before, place)
         self.problems += differences(before, after)
-        self.problems += [f"namespace held by {line}" for line in holders(namespaces)] if namespaces else []
         if self.thorough:
             again = place("clean")
             if again.returncode != 0 or "nothing to remove" not in again.stdout:
