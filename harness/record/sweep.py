@@ -99,8 +99,6 @@ class SweepEntry(_Part):
     wall_s: Annotated[float, Field(ge=0)]
     window_s: Annotated[float, Field(ge=0)]
     interrupted: bool = False
-    host: str = ""
-    """Host of the inventory it was made on; empty: where the sweep was started."""
 
 
 @dataclass(frozen=True)

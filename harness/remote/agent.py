@@ -7,11 +7,9 @@ when its input does, having removed what it owns.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -19,13 +17,11 @@ from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from harness import __version__
-from harness.errors import HarnessError, MachineError, ProtocolError
+from harness.errors import HarnessError, ProtocolError
 from harness.remote.frames import FrameReader, pack
 from harness.remote.wheel import make_wheel
 
 _READ_BYTES = 1 << 16
-PATIENCE_S = 30.0
-"""For a program to end after its input has; a run under way removes its testbed first."""
 
 log = logging.getLogger(__name__)
 
@@ -54,62 +50,11 @@ def _clean() -> dict[str, Any]:
     return {"removed": [f"{item.kind} {item.name}" for item in clean()]}
 
 
-PROGRAMS = ("harness.sweep.worker_process",)
-"""Modules an agent may be asked to start."""
-_STARTED: list[subprocess.Popen[bytes]] = []
-
-
-def _start(module: str, configuration: dict[str, Any]) -> dict[str, Any]:
-    """Start a program of ours and wait until it is "ready": the event. It ends with the agent.
-
-    The first line of its input is its configuration, which may hold secrets.
-    """
-    if module not in PROGRAMS:
-        raise ProtocolError(f"{module:.80}: not a program an agent starts")
-    isolated = ["-I"] if sys.flags.isolated else []
-    process = subprocess.Popen(
-        [sys.executable, *isolated, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-    )
-    _STARTED.append(process)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(json.dumps(configuration).encode() + b"\n")
-    process.stdin.flush()
-    for line in process.stdout:
-        event = json.loads(line)
-        if event.get("event") == "ready":
-            return {"pid": process.pid, **event}
-        if event.get("event") == "error":
-            raise MachineError(str(event.get("message")))
-    raise MachineError(f"{module} ended with exit status {process.wait(PATIENCE_S)} before it was ready")
-
-
-def _own_address() -> dict[str, Any]:
-    """The address of this host that the controller has connected to (sshd(8), SSH_CONNECTION)."""
-    words = os.environ.get("SSH_CONNECTION", "").split()
-    if len(words) != 4:
-        raise MachineError("SSH_CONNECTION is not set: not started by an SSH server")
-    return {"address": words[2]}
-
-
-def _end_started() -> None:
-    for process in _STARTED:
-        if process.stdin is not None:
-            process.stdin.close()
-    for process in _STARTED:
-        try:
-            process.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
 CALLS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "facts": _facts,
     "clock": _clock,
     "require_testbed": _require_testbed,
     "clean": _clean,
-    "start": _start,
-    "own_address": _own_address,
 }
 """Everything an agent does."""
 
@@ -158,8 +103,6 @@ def main() -> int:
         return error.exit_code
     except BrokenPipeError:
         return 1
-    finally:
-        _end_started()
     return 0
 
 

@@ -7,10 +7,9 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -33,12 +32,7 @@ from harness.sweep.progress import duration_text, overhead_text, seconds_left, v
 from harness.sweep.store import create_sweep, open_sweep
 from harness.units import format_rate
 
-if TYPE_CHECKING:
-    from harness.sweep.dask_workers import DaskWorkers
-
 INTERRUPTED = 130
-Elsewhere = Callable[[str, str, Callable[[str], None]], "AbstractContextManager[DaskWorkers]"]
-"""Makes workers on other machines: of the sweep's name, what it keeps of a run, and who hears of them."""
 RESULTS = Path("results")
 
 
@@ -57,17 +51,6 @@ RESULTS = Path("results")
 @click.option(
     "--influx", metavar="URL", help="Send the points of each run to this InfluxDB, rather than INFLUXDB_V2_URL."
 )
-@click.option(
-    "--hosts", "host_names", multiple=True, metavar="HOST|GROUP", help="Run on these hosts, one run at a time on each."
-)
-@click.option(
-    "--inventory",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default="hosts.toml",
-    show_default=True,
-    help="File of the hosts.",
-)
-@click.option("--scheduler", metavar="URL", help="Run on the workers of this Dask scheduler, tcp://address:port.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document to standard output.")
 def sweep(
     file: Path,
@@ -80,9 +63,6 @@ def sweep(
     dry_run: bool,
     no_calibration: bool,
     influx: str | None,
-    host_names: tuple[str, ...],
-    inventory: Path,
-    scheduler: str | None,
     as_json: bool,
 ) -> int:
     """Run the matrix of profiles of FILE: every cell in every mode, repeated, in random order.
@@ -96,9 +76,6 @@ def sweep(
 
     if resume is not None and results is not None:
         raise UsageError(f"--results {results}: --resume {resume} goes on where that sweep is; leave one of them out")
-    if host_names and scheduler is not None:
-        raise UsageError("--hosts and --scheduler: either hosts of the inventory or somebody's scheduler, not both")
-    elsewhere = _elsewhere(host_names, inventory, scheduler)
     loaded, factor = load_sweep(file, overrides), _scale(scale)
     if not dry_run:
         enter()
@@ -116,16 +93,15 @@ def sweep(
         return measure_rates(frame_sizes, tell), "measured before the sweep"
 
     with delivering(None if dry_run else target, tell) as recorded, interruptible():
-        calibrated = not no_calibration and elsewhere is None
-        asked = asked_sweep(loaded, factor, resume=resume, calibrated=calibrated, rates=rates)
+        asked = asked_sweep(loaded, factor, resume=resume, calibrated=not no_calibration, rates=rates)
         if dry_run:
             _print_plan(asked, resume, as_json)
             return 0
-        session = _session(asked, resume, results or RESULTS, loaded.text, tell, elsewhere is not None)
+        session = _session(asked, resume, results or RESULTS, loaded.text, tell)
         session.limit = limit
         again = _resume_command(file, session.sweep, scale, overrides)
         try:
-            result = _carry_out(session, calibrated, tell, recorded, elsewhere)
+            result = _carry_out(session, not no_calibration, tell, recorded)
         except KeyboardInterrupt:
             tell(f"interrupted; resume with: {again}")
             if as_json:
@@ -162,9 +138,7 @@ def _require_machine(tell: Callable[[str], None]) -> Facts:
     return facts
 
 
-def _session(
-    asked: Asked, resume: Path | None, results: Path, text: str, tell: Callable[[str], None], elsewhere: bool
-) -> Session:
+def _session(asked: Asked, resume: Path | None, results: Path, text: str, tell: Callable[[str], None]) -> Session:
     """On a new directory, or on the one to resume."""
     manifest = asked.manifest
     if resume is not None:
@@ -176,8 +150,7 @@ def _session(
             profile=manifest.name,
             seed=manifest.seed,
             command_line=sys.argv,
-            # Runs that are made elsewhere have the facts of their own machine in their own manifests.
-            facts=asdict(gather_facts() if elsewhere else _require_machine(tell)),
+            facts=asdict(_require_machine(tell)),
         )
         sweep_path = create_sweep(results, manifest, text, machine)
     tell(f"sweep {manifest.name} in {sweep_path}")
@@ -190,39 +163,12 @@ def _nothing_to_run(_cell: Cell, run: SweepRun, _runs: Path) -> Path:
     raise AssertionError(f"{run.key} was settled when the session began")
 
 
-def _elsewhere(host_names: Sequence[str], inventory: Path, scheduler: str | None) -> Elsewhere | None:
-    """How to get workers on other machines; None where the runs are made here. UsageError, MachineError."""
-    if not host_names and scheduler is None:
-        return None
-    from harness.sweep import dask_workers
-
-    dask_workers.require_dask()
-    if scheduler is not None:
-        return lambda name, keep, _tell: dask_workers.on_scheduler(scheduler, name, keep)
-    from harness.remote.hosts import load_hosts
-
-    hosts = load_hosts(inventory)
-    hosts.select(host_names)
-    return lambda name, keep, tell: dask_workers.on_hosts(hosts, host_names, name, keep, tell)
-
-
 def _carry_out(
-    session: Session,
-    calibrated: bool,
-    tell: Callable[[str], None],
-    recorded: Recorded | None,
-    elsewhere: Elsewhere | None,
+    session: Session, calibrated: bool, tell: Callable[[str], None], recorded: Recorded | None
 ) -> SweepResult:
     left = session.left()
     if not left:
         return session.carry_out()
-    if elsewhere is not None:
-        from harness.sweep.many import carry_out
-
-        tell("every host calibrates its own links, at most once an hour; the figures are with its runs")
-        with elsewhere(session.manifest.name, session.manifest.keep, tell) as workers:
-            tell(f"{left} runs to be made on {workers.free()} hosts")
-            return carry_out(session, workers, tell, recorded)
     from harness.experiment.experiment import process_template
     from harness.sweep.single import run_function
 

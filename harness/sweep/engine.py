@@ -41,14 +41,6 @@ class SweepResult:
         return any(entry.verdict == "FAILED" for entry in self.entries)
 
 
-@dataclass(frozen=True)
-class Started:
-    """When an attempt began: UTC, and by the session's clock."""
-
-    utc: str
-    clock_s: float
-
-
 def runs_of(manifest: SweepManifest) -> tuple[SweepRun, ...]:
     """All runs of a sweep in their order."""
     return order_of_runs(
@@ -80,51 +72,43 @@ class Session:
 
     def carry_out(self) -> SweepResult:
         """Make the runs that are left. An interruption goes through, after what it tore has been listed."""
-        self.mend()
+        cells = {cell.digest: cell for cell in self.cells}
+        runs = runs_of(self.manifest)
+        self._damage(repair_entries(self.sweep))
+        self._damage(list_torn(self.sweep, list(cells), "the program was ended in the middle of the run"))
+        windows_s = {digest: cell.profile.timing.window_ns / 1e9 for digest, cell in cells.items()}
         made = 0
-        while due := self.due():
+        while due := self._due(runs):
             if made == self.limit:
                 break
-            self._one(due[0])
+            entry, summary = self._one(cells[due[0].run.cell], due[0])
+            append_entry(self.sweep, entry)
+            left = self._due(runs)
+            progress = Progress(len(runs) - len(left), len(runs))
+            left_s = seconds_left(left, windows_s, self._entries())
+            self.tell(run_line(progress, cells[entry.cell].title, entry, summary, left_s))
+            for line in reason_lines(entry):
+                self.tell(line)
             made += 1
-        return self.result()
+        return SweepResult(self.sweep, self._entries(), len(self._due(runs)))
 
     def left(self) -> int:
         """How many runs are to be made; changes nothing."""
-        return len(self.due())
+        return len(self._due(runs_of(self.manifest)))
 
-    def result(self) -> SweepResult:
-        """What the session has come to so far."""
-        return SweepResult(self.sweep, self._entries(), self.left())
-
-    def mend(self) -> None:
-        """Enter what an earlier session tore; first of all."""
-        self._damage(repair_entries(self.sweep))
-        digests = [cell.digest for cell in self.cells]
-        self._damage(list_torn(self.sweep, digests, "the program was ended in the middle of the run"))
-
-    def cell(self, run: SweepRun) -> Cell:
-        """The cell of a run."""
-        return next(cell for cell in self.cells if cell.digest == run.cell)
-
-    def _one(self, due: Due) -> None:
-        cell, started = self.cell(due.run), Started(datetime.now(UTC).isoformat(), self.clock_s())
+    def _one(self, cell: Cell, due: Due) -> tuple[SweepEntry, RunSummary]:
+        started_utc, began_s = datetime.now(UTC).isoformat(), self.clock_s()
         try:
             folder = self.run(cell, due.run, self.sweep / RUNS)
-            self.record(due, folder, started)
+            summary = read_summary(folder / SUMMARY, RunSummary)
+            if summary.validity.verdict == "VALID" and self.manifest.keep == "figures":
+                remove_bulk(folder)
         except KeyboardInterrupt as interruption:
             self._damage(list_torn(self.sweep, [cell.digest], str(interruption) or "interrupted"))
             raise
         except HarnessError as error:
             self._damage(list_torn(self.sweep, [cell.digest], str(error)))
             raise
-
-    def record(self, due: Due, folder: Path, started: Started, host: str = "") -> None:
-        """Enter a run whose folder is complete, and tell of it. UsageError for one without a summary."""
-        summary = read_summary(folder / SUMMARY, RunSummary)
-        if summary.validity.verdict == "VALID" and self.manifest.keep == "figures":
-            remove_bulk(folder)
-        cell = self.cell(due.run)
         entry = SweepEntry(
             key=due.run.key,
             cell=due.run.cell,
@@ -134,26 +118,18 @@ class Session:
             folder=folder.relative_to(self.sweep).as_posix(),
             verdict=summary.validity.verdict,
             reasons=summary.validity.reasons,
-            started_utc=started.utc,
-            wall_s=self.clock_s() - started.clock_s,
+            started_utc=started_utc,
+            wall_s=self.clock_s() - began_s,
             window_s=cell.profile.timing.window_ns / 1e9,
-            host=host,
         )
-        append_entry(self.sweep, entry)
-        runs, left = runs_of(self.manifest), self.due()
-        windows_s = {one.digest: one.profile.timing.window_ns / 1e9 for one in self.cells}
-        left_s = seconds_left(left, windows_s, self._entries())
-        self.tell(run_line(Progress(len(runs) - len(left), len(runs)), cell.title, entry, summary, left_s))
-        for line in reason_lines(entry):
-            self.tell(line)
+        return entry, summary
 
     def _entries(self) -> tuple[SweepEntry, ...]:
         return read_entries(self.sweep)[0]
 
-    def due(self) -> tuple[Due, ...]:
-        """The attempts to be made, in their order."""
+    def _due(self, runs: Sequence[SweepRun]) -> tuple[Due, ...]:
         entries = self._entries()
-        return due_runs(runs_of(self.manifest), entries, self.manifest.retries, lambda run: self._stopped(run, entries))
+        return due_runs(runs, entries, self.manifest.retries, lambda run: self._stopped(run, entries))
 
     def _stopped(self, run: SweepRun, entries: Sequence[SweepEntry]) -> bool:
         """By the repetitions before this one only: a sweep that is resumed decides as it did before."""

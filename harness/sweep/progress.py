@@ -34,8 +34,7 @@ def run_line(progress: Progress, title: str, entry: SweepEntry, summary: RunSumm
         figures.append(f"migration {summary.migration.duration_ns / 1e6:.0f} ms")
     attempt = f" (attempt {entry.attempt})" if entry.attempt > 1 else ""
     width = len(str(progress.total))
-    where = f" on {entry.host}" if entry.host else ""
-    run = f"{title} {entry.mode} r{entry.repetition}{attempt}{where}: {entry.verdict}"
+    run = f"{title} {entry.mode} r{entry.repetition}{attempt}: {entry.verdict}"
     times = f"in {entry.wall_s:.1f} s (overhead {entry.wall_s - entry.window_s:.1f} s), {duration_text(left_s)} left"
     return "  ".join([f"[{progress.number:{width}}/{progress.total}] {run}", *figures, times])
 
