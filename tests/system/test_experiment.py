@@ -243,7 +243,7 @@ def test_events_are_in_order_and_tell_the_run(result: Result, mode: str) -> None
 def test_the_run_directory_has_every_file(result: Result) -> None:
     top = {path.name for path in result.directory.iterdir()}
     assert top == {
-        *("profile.toml", "effective.json", "manifest.json", "testbed.json", "summary.json"),
+        *("profile.toml", "effective.json", "manifest.json", "testbed.json", "calibration.json", "summary.json"),
         *(result.folder(mode).name for mode in MODES),
     }
     assert {result.folder(mode).name[:3] for mode in MODES} == {"01-", "02-"}
@@ -330,7 +330,7 @@ def test_points_parse_line_by_line_and_agree_with_the_records(result: Result, mo
     assert {point.tags["run_id"] for point in points} == {summary["run_id"]}
     assert {(point.tags["profile"], point.tags["mode"]) for point in points} == {("smoke", mode)}
     by_measurement = Counter(point.measurement for point in points)
-    assert set(by_measurement) == {"run_summary", "traffic", "queue", "link", "host", "event"}
+    assert set(by_measurement) == {"run_summary", "traffic", "queue", "link", "host", "event", "live"}
     assert by_measurement["run_summary"] == 1
     traffic = [point for point in points if point.measurement == "traffic"]
     assert sum(int(point.fields["intended_packets"]) for point in traffic) == loadgen["intended_ns"].size
