@@ -8,40 +8,22 @@ Events: {"event": "ready", "scheduler", "pid"}; {"event": "conditions", "number"
 from __future__ import annotations
 
 import json
-import logging
 import os
-import sys
 import threading
 from io import FileIO
-from typing import Any
 
 from harness.dataplane.element.element import Element
 from harness.errors import HarnessError, UsageError
 from harness.latency_generator.config import DOWN, UP, GeneratorConfig, parse_command, parse_config
 from harness.vei.ports import open_port
+from harness.vei.process import ORPHANED, emit, serve
 
-_ORPHANED = 3
 _STOP = {"command": "stop"}
 
 
 def main() -> int:
     """Run until told to stop; returns the exit code."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    # Without a buffer, whose lock would be held by the reading thread when the interpreter ends.
-    stdin = FileIO(sys.stdin.fileno(), closefd=False)
-    try:
-        run(parse_config(stdin.readline()), stdin)
-    except HarnessError as error:
-        emit(event="error", message=str(error))
-        return error.exit_code
-    emit(event="done")
-    return 0
-
-
-def emit(**event: Any) -> None:
-    """One JSON line on standard output."""
-    sys.stdout.write(json.dumps(event) + "\n")
-    sys.stdout.flush()
+    return serve(lambda stdin: run(parse_config(stdin.readline()), stdin))
 
 
 def run(config: GeneratorConfig, stdin: FileIO) -> None:
@@ -80,7 +62,7 @@ def _obey(config: GeneratorConfig, element: Element, stdin: FileIO, stopping: th
         else:
             emit(event="conditions", number=number, applied_ns=applied_ns)
     if not stopping.is_set():
-        os._exit(_ORPHANED)
+        os._exit(ORPHANED)
 
 
 def _is_stop(line: bytes) -> bool:

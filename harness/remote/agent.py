@@ -1,8 +1,8 @@
 """`python -m harness.remote.agent`: our code on a host, spoken to over its standard input and output.
 
 Frames (harness.remote.frames). First from here: {"hello": version, "digest", "pid", "host"}. Requests {"id", "call",
-"arguments"} are answered in order by {"id", "result"} or {"id", "error", "exit_code"}. It listens on nothing, and ends
-when its input does, having removed what it owns.
+"arguments"} are answered in order by {"id", "result"} or {"id", "error", "exit_code"}. It listens on nothing, starts
+nothing, and ends when its input does.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import logging
 import os
 import platform
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, BinaryIO
@@ -32,10 +31,6 @@ def _facts() -> dict[str, Any]:
     return {**asdict(gather_facts()), "python": platform.python_version(), "host_name": platform.node()}
 
 
-def _clock() -> dict[str, Any]:
-    return {"monotonic_ns": time.monotonic_ns(), "wall_ns": time.time_ns()}
-
-
 def _require_testbed() -> dict[str, Any]:
     """Whether the testbed can be built here; MachineError says what is missing."""
     from harness.provision.facts import gather_facts
@@ -44,17 +39,9 @@ def _require_testbed() -> dict[str, Any]:
     return {}
 
 
-def _clean() -> dict[str, Any]:
-    from harness.provision.clean import clean
-
-    return {"removed": [f"{item.kind} {item.name}" for item in clean()]}
-
-
 CALLS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "facts": _facts,
-    "clock": _clock,
     "require_testbed": _require_testbed,
-    "clean": _clean,
 }
 """Everything an agent does."""
 

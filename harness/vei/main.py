@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
-import sys
 import threading
 from collections.abc import Sequence
 from io import FileIO
@@ -20,16 +18,15 @@ from typing import Any
 import numpy as np
 
 from harness.dataplane.instance import MODE_ACTIVE, Instance, InstanceSettings
-from harness.errors import HarnessError, UsageError
+from harness.errors import UsageError
 from harness.migration.tls import Tls
 from harness.vei.config import VeiConfig, parse_config
 from harness.vei.control import ControlServer
 from harness.vei.image import load_image
 from harness.vei.ports import open_port
+from harness.vei.process import ORPHANED, emit, serve
 from harness.vei.requests import Identity, RequestHandler
 from harness.vei.state import InstanceState
-
-_ORPHANED = 3
 
 
 def prepare(folders: Sequence[str]) -> None:
@@ -44,23 +41,7 @@ def prepare(folders: Sequence[str]) -> None:
 
 def main() -> int:
     """Run until told to stop; returns the exit code."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    # Without a buffer, whose lock would be held by the reading thread when the interpreter ends.
-    stdin = FileIO(sys.stdin.fileno(), closefd=False)
-    try:
-        config = parse_config(stdin.readline())
-        run(config, stdin)
-    except HarnessError as error:
-        emit(event="error", message=str(error))
-        return error.exit_code
-    emit(event="done")
-    return 0
-
-
-def emit(**event: Any) -> None:
-    """One JSON line on standard output."""
-    sys.stdout.write(json.dumps(event) + "\n")
-    sys.stdout.flush()
+    return serve(lambda stdin: run(parse_config(stdin.readline()), stdin))
 
 
 def run(config: VeiConfig, stdin: FileIO) -> None:
@@ -125,7 +106,7 @@ def _watch_stdin(stdin: FileIO, stopping: threading.Event) -> None:
         else:
             emit(event="error", message='unknown command on standard input; there is only {"command": "stop"}')
     if not stopping.is_set():
-        os._exit(_ORPHANED)
+        os._exit(ORPHANED)
 
 
 def _settings(config: VeiConfig) -> InstanceSettings:

@@ -22,6 +22,7 @@ from harness.provision import kernel, messages
 from harness.provision.capabilities import held_capabilities, missing_privileges
 from harness.provision.connections.local import LocalConnection
 from harness.provision.state_directory import STATE_VARIABLE
+from tests.soak.look import command_line, processes_with
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = ROOT / "profiles" / "smoke.toml"
@@ -81,26 +82,6 @@ def changes(before: Machine, after: Machine) -> dict[str, tuple[Any, Any]]:
 
 def _namespace_names() -> list[str]:
     return sorted(entry.name for entry in kernel.NETNS_DIRECTORY.iterdir())
-
-
-def _processes_with(variable: str, value: str) -> list[int]:
-    """Processes whose environment has it; children inherit it, and no other process on the machine has it."""
-    wanted = f"{variable}={value}".encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and int(entry.name) != os.getpid():
-            with contextlib.suppress(OSError):  # it has ended meanwhile
-                if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-    return sorted(found)
-
-
-def command_line(pid: int) -> str:
-    """Arguments of a process, empty once it has ended."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
 
 
 class Running:
@@ -180,7 +161,7 @@ class Cli:
 
     def processes(self) -> list[int]:
         """Everything that was started by these commands and still runs."""
-        return _processes_with(STATE_VARIABLE, str(self.state))
+        return processes_with(STATE_VARIABLE, str(self.state))
 
     def machine(self) -> Machine:
         """The machine as it is now; an unused state directory counts as one that is not there."""

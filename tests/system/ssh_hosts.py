@@ -41,10 +41,10 @@ def run(*command: str) -> str:
 
 
 class SshHosts:
-    """Namespaces, links and servers; `close` removes all of them. home: one for all hosts; else each has its own."""
+    """Namespaces, links and servers; `close` removes all of them."""
 
-    def __init__(self, folder: Path, home: str = "") -> None:
-        self.folder, self._home = folder, home
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._mark = f"t{secrets.token_hex(3)}"
         self._servers: dict[str, subprocess.Popen[bytes]] = {}
         self._made: list[str] = []
@@ -98,7 +98,7 @@ class SshHosts:
 
     def serve(self, name: str) -> None:
         """Start the server of a host; it has /run and a home of its own."""
-        home = self.folder / (self._home or f"{name}.home")
+        home = self.folder / f"{name}.home"
         home.mkdir(exist_ok=True)
         settings = self.folder / f"{name}.config"
         settings.write_text(

@@ -15,7 +15,8 @@ import pytest
 
 from harness.provision import kernel
 from harness.testbed.topology import NODES
-from tests.system.conftest import Cli, Machine, Running, changes, command_line, phases_of, wait_until
+from tests.soak.look import command_line
+from tests.system.conftest import Cli, Machine, Running, changes, phases_of, wait_until
 
 pytestmark = [
     pytest.mark.timeout(240),  # the first test may wait for the compiler

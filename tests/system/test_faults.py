@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.system.conftest import ROOT, Cli, changes, command_line, phases_of, wait_until
+from tests.soak.look import command_line
+from tests.system.conftest import ROOT, Cli, changes, phases_of, wait_until
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
