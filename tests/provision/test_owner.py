@@ -26,8 +26,13 @@ def started() -> Iterator[list[subprocess.Popen[bytes]]]:
 
 def start(started: list[subprocess.Popen[bytes]], mark: str) -> tuple[int, int]:
     environment = {**os.environ, OWNER_VARIABLE: mark}
-    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE, env=environment)
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     started.append(process)
+    # The kernel tells of the program's start before it shows its environment; one that answers is past both.
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(b"started\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == b"started\n"
     return process.pid, process_start_ticks(process.pid) or 0
 
 
