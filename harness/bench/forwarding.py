@@ -20,6 +20,7 @@ BACKLOG_SHARE = 0.05
 """A trial whose last packet leaves the VNF later than this share of the trial after it was due has only filled buffers:
 the rate is not sustained."""
 _FILL_DEADLINE_NS = 5_000_000_000
+_DRAIN_ATTEMPTS = 3
 
 
 def forwards(node: EngineNode, frames: np.ndarray, rate_pps: int, trial_ns: int) -> bool:
@@ -68,7 +69,22 @@ class AnnouncingCosts:
 
 
 def _drain_cost_ns(node: EngineNode, frames: np.ndarray, packets: int, announcing: bool) -> float:
-    """CPU time of the engine per packet, in ns, while it works off `packets` from pkt_q: g, h, f and transmission.
+    """As `_one_drain_ns`, of a drain of which the kernel took every frame: where a receiver was held up until its
+    backlog was full, the figure would be of fewer packets. HarnessError where that happens again and again.
+    """
+    for _ in range(_DRAIN_ATTEMPTS):
+        cost_ns, forwarded = _one_drain_ns(node, frames, packets, announcing)
+        if forwarded == packets:
+            return cost_ns
+    raise HarnessError(
+        f"bench: {forwarded} of {packets} packets of pkt_q were forwarded, and no better in {_DRAIN_ATTEMPTS} drains: "
+        "measure on a machine with less other work"
+    )
+
+
+def _one_drain_ns(node: EngineNode, frames: np.ndarray, packets: int, announcing: bool) -> tuple[float, int]:
+    """CPU time of the engine per packet, in ns, while it works off `packets` from pkt_q (g, h, f and transmission), and
+    how many of them the kernel took.
 
     At overload the figure would hold whatever the kernel does for the sender on the same CPU, and at a lower rate the
     cost of waking up; from pkt_q every burst is full and nobody sends. Receiving, the same with announcing and
@@ -89,9 +105,7 @@ def _drain_cost_ns(node: EngineNode, frames: np.ndarray, packets: int, announcin
     cost_ns = (node.engine_cpu_ns() - cpu_ns) / packets
     if announcing:
         node.end_announcing()
-    if node.forwarded_packets - forwarded != packets:
-        raise HarnessError(f"bench: {node.forwarded_packets - forwarded} of {packets} packets of pkt_q were forwarded")
-    return cost_ns
+    return cost_ns, node.forwarded_packets - forwarded
 
 
 def announcing_costs(node: EngineNode, frames: np.ndarray, scope: Scope) -> AnnouncingCosts:

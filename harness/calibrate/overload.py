@@ -137,6 +137,14 @@ def prepare() -> None:
     _Offer(None, bytes(FRAME_BYTES_MIN)).burst(0)
 
 
+def _enlarge(sock: socket.socket) -> None:
+    """A send buffer that the meter's queue does not fill; an ordinary user gets what net.core.wmem_max allows."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, _SEND_BUFFER_BYTES)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+
+
 def measure_rate(
     testbed: Testbed, scheduler: str, instance: str, direction: Direction, measure_ns: int = MEASURE_NS
 ) -> RateFigure:
@@ -157,7 +165,7 @@ def measure_rate(
     meter = Meter(testbed, place)
     try:
         with testbed.connection.socket_in(netns, socket.AF_PACKET, socket.SOCK_RAW) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, _SEND_BUFFER_BYTES)
+            _enlarge(sock)
             sock.bind((place.link, 0))  # protocol 0: it receives nothing
             host = read_host({})
             offer = _Offer(sock, header.ljust(frame_bytes, b"\0"))
