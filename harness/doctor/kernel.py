@@ -19,6 +19,11 @@ _FEATURES: dict[str, tuple[str, Level, str]] = {
         "degraded",
         "the delay line of the receiving port makes uplink.latency: RTT p50 is 0.1-0.2 ms above the base RTT",
     ),
+    "vxlan": (
+        "nodes of a run can be on several hosts",
+        "degraded",
+        "all nodes of a run have to be on this host (module vxlan)",
+    ),
 }
 
 

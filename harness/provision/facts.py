@@ -37,6 +37,7 @@ class KernelFeatures:
     bridge: bool | None = None
     tbf: bool | None = None
     netem: bool | None = None
+    vxlan: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,8 @@ def _probe() -> KernelFeatures:
         tbf_options = messages.tbf_options(1_000_000_000, 2_500_000, 65536)
         tbf = _works(ask(messages.qdisc_replace(1, "tbf", root, 0x10000, tbf_options)))
         netem = _works(ask(netem_replace(1, root, 0x20000, netem_state(2_500_000, limit_packets=1000))))
-        return KernelFeatures(namespaces=True, veth=veth, bridge=bridge, tbf=tbf, netem=netem)
+        vxlan = _works(ask(messages.vxlan_create("probe3", None, [], [("IFLA_VXLAN_ID", 1)])))
+        return KernelFeatures(namespaces=True, veth=veth, bridge=bridge, tbf=tbf, netem=netem, vxlan=vxlan)
 
 
 @functools.cache

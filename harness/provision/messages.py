@@ -82,6 +82,22 @@ def veth_create(
     )
 
 
+def vxlan_create(name: str, namespace_fd: int | None, attributes: Attributes, data: Attributes) -> Request:
+    """Create a VXLAN device in the namespace of the descriptor (None: here), down; its UDP socket will be here
+    (IFLA_VXLAN_... in `data`).
+    """
+    beyond: Attributes = [] if namespace_fd is None else [("IFLA_NET_NS_FD", namespace_fd)]
+    information = [("IFLA_INFO_KIND", "vxlan"), ("IFLA_INFO_DATA", {"attrs": data})]
+    return _request(
+        ifinfmsg,
+        f"create tunnel {name}",
+        RTM_NEWLINK,
+        _ACK | _CREATE | _EXCL,
+        {},
+        [("IFLA_IFNAME", name), *beyond, *attributes, ("IFLA_LINKINFO", {"attrs": information})],
+    )
+
+
 def bridge_create(name: str, attributes: Attributes, multicast_snooping: bool) -> Request:
     """Create a bridge without spanning tree, up."""
     data = [("IFLA_BR_STP_STATE", 0), ("IFLA_BR_MCAST_SNOOPING", int(multicast_snooping))]
@@ -110,6 +126,11 @@ def link_delete(name: str) -> Request:
 def link_get(name: str) -> Request:
     """Ask for one link by name; the kernel refuses with ENODEV when there is none."""
     return _request(ifinfmsg, f"get link {name}", RTM_GETLINK, _ACK, {}, [("IFLA_IFNAME", name)])
+
+
+def link_get_by_index(index: int) -> Request:
+    """Ask for one link by its number."""
+    return _request(ifinfmsg, f"get link {index}", RTM_GETLINK, _ACK, {"index": index})
 
 
 def links_dump() -> Request:
@@ -195,6 +216,12 @@ def _default_route(what: str, kind: int, flags: int, index: int, gateway: str) -
 def routes_dump() -> Request:
     """Ask for all IPv4 routes."""
     return _request(rtmsg, "list routes", RTM_GETROUTE, _DUMP, {"family": socket.AF_INET})
+
+
+def route_get(address: str) -> Request:
+    """Ask which way a packet to an IPv4 address would take."""
+    fields = {"family": socket.AF_INET, "dst_len": 32}
+    return _request(rtmsg, f"get route to {address}", RTM_GETROUTE, _ACK, fields, [("RTA_DST", address)])
 
 
 def neighbour_replace(index: int, address: str, mac: str) -> Request:

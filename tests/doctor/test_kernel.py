@@ -16,7 +16,7 @@ from harness.provision.facts import KernelFeatures, gather_facts
 
 
 def levels(**features):
-    present = dict.fromkeys(("namespaces", "veth", "bridge", "tbf", "netem"), True) | features
+    present = dict.fromkeys(("namespaces", "veth", "bridge", "tbf", "netem", "vxlan"), True) | features
     facts = dataclasses.replace(gather_facts(), features=KernelFeatures(**present))
     return {finding.subject: finding for finding in assess_features(facts)}
 
@@ -24,13 +24,20 @@ def levels(**features):
 def test_everything_there_is_ok():
     findings = levels()
     assert {finding.level for finding in findings.values()} == {"ok"}
-    assert len(findings) == 5
+    assert len(findings) == 6
 
 
 def test_netem_has_a_substitute_and_says_what_it_costs():
     finding = levels(netem=False)["kernel: netem"]
     assert finding.level == "degraded"
     assert "delay line" in finding.consequence
+    assert exit_code([finding]) == 0
+
+
+def test_without_tunnels_one_host_is_enough_for_a_run():
+    finding = levels(vxlan=False)["kernel: vxlan"]
+    assert finding.level == "degraded"
+    assert "on this host" in finding.consequence
     assert exit_code([finding]) == 0
 
 

@@ -14,6 +14,7 @@ from harness.provision.tasks.process import Process, ProcessReady
 from harness.provision.tasks.qdisc import Qdiscs
 from harness.provision.tasks.route import DefaultRoute
 from harness.provision.tasks.sysctl import SysctlMember, Sysctls
+from harness.provision.tasks.vxlan import VxlanLink
 
 TASKS: dict[str, type[Task]] = {
     "address": Addresses,
@@ -31,4 +32,5 @@ TASKS: dict[str, type[Task]] = {
     "sysctl": Sysctls,
     "sysctl_member": SysctlMember,
     "veth": VethPair,
+    "vxlan": VxlanLink,
 }
