@@ -11,6 +11,7 @@ import logging
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, BinaryIO
@@ -39,7 +40,13 @@ def _require_testbed() -> dict[str, Any]:
     return {}
 
 
+def _clock() -> dict[str, Any]:
+    """What harness.remote.clock_offset asks for."""
+    return {"monotonic_ns": time.monotonic_ns()}
+
+
 CALLS: Mapping[str, Callable[..., dict[str, Any]]] = {
+    "clock": _clock,
     "facts": _facts,
     "require_testbed": _require_testbed,
 }

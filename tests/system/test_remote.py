@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from harness.provision.connections.local import LocalConnection
+from harness.remote.clock_offset import ClockCourse, measure_clock
+from harness.remote.hosts import load_hosts
+from harness.remote.session import RemoteHost
 from tests.system.conftest import Cli, wait_until
-from tests.system.ssh_hosts import NAMES, SshHosts, ssh_hosts  # noqa: F401
+from tests.system.ssh_hosts import CONTROLLER, NAMES, SshHosts, ssh_hosts  # noqa: F401
 
 pytestmark = [pytest.mark.timeout(180)]
 
@@ -61,6 +66,26 @@ def test_facts_are_those_of_the_hosts_and_come_through_a_jump_host(
     assert found["features"]["veth"] is True
     log = (ssh_hosts.folder / "gamma.log").read_text()
     assert f"from {ssh_hosts.address('alpha')} port" in log
+
+
+def test_a_clock_on_the_same_kernel_is_ours_within_the_bound(ssh_hosts: SshHosts) -> None:  # noqa: F811
+    local = LocalConnection()
+    inventory = load_hosts(ssh_hosts.inventory())
+    try:
+        # Its socket is in the controller's namespace.
+        remote = local.run(ssh_hosts.netns(CONTROLLER), lambda: RemoteHost.open(inventory, inventory["alpha"]))
+        with remote:
+            course = ClockCourse(measure_clock(remote), measure_clock(remote))
+            asked_ns = time.monotonic_ns()
+            theirs_ns = remote.call("clock")["monotonic_ns"]
+            answered_ns = time.monotonic_ns()
+    finally:
+        local.close()
+    for estimate in (course.before, course.after):
+        assert abs(estimate.offset_ns) <= estimate.error_bound_ns < 1_000_000_000
+    assert abs(course.drift_ns) <= course.before.error_bound_ns + course.after.error_bound_ns
+    found = course.to_ours(theirs_ns)
+    assert asked_ns - found.error_bound_ns <= found.value_ns <= answered_ns + found.error_bound_ns
 
 
 def test_another_machine_s_key_is_refused(cli: Cli, ssh_hosts: SshHosts) -> None:  # noqa: F811
