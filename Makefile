@@ -27,8 +27,13 @@ soak: $(VENV)/.installed
 	$(VENV)/bin/harness doctor --warm-cache --quiet
 	$(VENV)/bin/harness soak profiles/soak.toml --count $(COUNT) --seed $(SEED)
 
+# All of it, whatever fails: one report tells everything.
 test: $(VENV)/bin/tox
-	$(VENV)/bin/tox run
+	@status=0; \
+	$(VENV)/bin/tox run -e dev,lint,type,unit || status=1; \
+	$(VENV)/bin/tox run-parallel -e boundscheck,uml --parallel-no-spinner --parallel-live || status=1; \
+	$(VENV)/bin/tox run -e system || status=1; \
+	exit $$status
 
 soak-kill: COUNT = 100
 soak-kill: $(VENV)/.installed

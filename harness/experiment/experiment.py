@@ -80,9 +80,7 @@ def run_experiment(
     console = Console(file=sys.stderr if options.json else sys.stdout, highlight=False)
     if options.check:
         return Experiment(profile, plan, options, console).check()
-    # What is killed on purpose is to be there again before the load has ended.
-    template: AbstractContextManager[Template | None] = process_template() if profile.fault else nullcontext()
-    with interruptible(), template as processes:
+    with interruptible(), process_template() as processes:
         result = Experiment(profile, plan, options, console, processes, calibrate).carry_out()
     if not options.json:
         show(result.path, console=console)

@@ -20,7 +20,7 @@ pytestmark = [
 ]
 
 SOAK = ROOT / "profiles" / "soak.toml"
-FIRST_SEED, SCHEDULES = 1678, 8
+FIRST_SEED, SCHEDULES = 1678, 12
 """With eleven kinds of faults, before the switchover and after it."""
 SOAK_S = 400.0
 
