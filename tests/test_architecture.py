@@ -56,7 +56,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"harness.doctor.cache"},
     "harness.sweep": MIDDLE
     | {"harness.profile", "harness.plan", "harness.options", "harness.experiment"}
-    | {"harness.bench", "harness.calibrate", "harness.doctor.cache", "harness.sink"},
+    | {"harness.bench", "harness.calibrate", "harness.doctor.cache", "harness.sink", "harness.remote"},
     "harness.remote": LOW | {"harness.profile"},
     "harness.cli": {"harness"},
     "harness.__main__": {"harness.cli"},

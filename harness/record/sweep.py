@@ -99,6 +99,8 @@ class SweepEntry(_Part):
     wall_s: Annotated[float, Field(ge=0)]
     window_s: Annotated[float, Field(ge=0)]
     interrupted: bool = False
+    host: str = ""
+    """Host of the inventory it was made on; empty: where the sweep was started."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,10 @@ class Result:
     summary: RunSummary | None
     damage: str = ""
     superseded: bool = False
+    host: str = ""
+    """Of the inventory; empty: where the sweep was started."""
+    lost: bool = False
+    """An attempt that came to nothing with its host."""
 
 
 @dataclass(frozen=True)
@@ -225,6 +231,8 @@ def _read_sweep(path: Path) -> Results:
                 summary=summary,
                 damage=damage,
                 superseded=entry.interrupted or entry.attempt < last[entry.key],
+                host=entry.host,
+                lost=entry.interrupted and bool(entry.host),
             )
         )
     incomplete = "" if results else "no run of the sweep has ended; resume it"

@@ -1,8 +1,8 @@
 """`python -m harness.remote.agent`: our code on a host, spoken to over its standard input and output.
 
 Frames (harness.remote.frames). First from here: {"hello": version, "digest", "pid", "host"}. Requests {"id", "call",
-"arguments"} are answered in order by {"id", "result"} or {"id", "error", "exit_code"}. It listens on nothing, starts
-nothing, and ends when its input does.
+"arguments"} are answered in order by {"id", "result"} or {"id", "error", "exit_code"}. It listens on nothing, and ends
+when its input does, after the programs it was asked to start.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 from harness import __version__
 from harness.errors import HarnessError, ProtocolError
 from harness.remote.frames import FrameReader, pack
+from harness.remote.programs import end_started, own_address, program_event, start
 from harness.remote.wheel import make_wheel
 
 _READ_BYTES = 1 << 16
@@ -49,6 +50,9 @@ CALLS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "clock": _clock,
     "facts": _facts,
     "require_testbed": _require_testbed,
+    "own_address": own_address,
+    "start": start,
+    "program_event": program_event,
 }
 """Everything an agent does."""
 
@@ -97,6 +101,8 @@ def main() -> int:
         return error.exit_code
     except BrokenPipeError:
         return 1
+    finally:
+        end_started()
     return 0
 
 

@@ -17,6 +17,7 @@ from harness.errors import DeadlineExceeded, HarnessError, ProtocolError
 from harness.remote.environment import Environment, ensure_environment
 from harness.remote.frames import FrameReader, pack
 from harness.remote.hosts import Host, Hosts
+from harness.remote.programs import PATIENCE_S
 from harness.remote.ssh import ConnectionLost, HostUnusable, SshConnection
 from harness.remote.wheel import make_wheel
 
@@ -87,11 +88,16 @@ class RemoteHost:
             raise ProtocolError(f"host {self.host.title}: {name}: an answer without a result")
         return result
 
+    @property
+    def local_address(self) -> str:
+        """This side's address of the connection. ConnectionLost."""
+        return self._connection.local_address
+
     def close(self) -> None:
         """End the agent, which removes what it owns, and the connection. Doing it twice is no error."""
         with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
             self._channel.shutdown_write()
-            self._channel.status_event.wait(START_S)
+            self._channel.status_event.wait(PATIENCE_S + CALL_S)
         self._channel.close()
         self._connection.close()
 

@@ -127,6 +127,14 @@ class SshConnection:
                 f"host {self.host.title}: {path} cannot be written: {reason}; is its disk full?"
             ) from error
 
+    @property
+    def local_address(self) -> str:
+        """This side's address of the connection. ConnectionLost."""
+        try:
+            return str(self._transport().sock.getsockname()[0])  # type: ignore[union-attr]
+        except (OSError, AttributeError) as error:
+            raise ConnectionLost(f"host {self.host.title}: no connection of this side's own") from error
+
     def close(self) -> None:
         """End it. Doing it twice is no error."""
         for client in reversed(self._clients):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import re
 import zipfile
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, requires
+from importlib.util import find_spec
 from pathlib import Path
 
 from harness import __version__
@@ -33,11 +35,18 @@ class Wheel:
 
 @cache
 def requirements() -> tuple[str, ...]:
-    """What the code needs beside itself, without extras, as pyproject.toml says. Empty where it is not installed."""
+    """What the code needs beside itself, as pyproject.toml says, with the extra `hosts` where this side has it.
+
+    Empty where the distribution is not installed.
+    """
     try:
-        return tuple(line for line in requires(DISTRIBUTION) or () if "extra ==" not in line)
+        lines = requires(DISTRIBUTION) or ()
     except PackageNotFoundError:
         return ()
+    wanted = [line for line in lines if "extra ==" not in line]
+    if find_spec("distributed") is not None:
+        wanted += [line.partition(";")[0].strip() for line in lines if re.search(r"extra == ['\"]hosts['\"]", line)]
+    return tuple(wanted)
 
 
 @cache

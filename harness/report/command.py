@@ -89,10 +89,14 @@ def _chosen(results: Results, cells: tuple[str, ...]) -> Callable[[str], bool]:
 
 
 def _print(made: Report, page: Path) -> None:
+    from harness.report.host_table import summary_line
+
     if made.results.incomplete:
         click.echo(f"incomplete: {made.results.kind} {made.results.incomplete}")
     counts = ", ".join(f"{count} {verdict}" for verdict, count in made.counts.items() if count)
     click.echo(f"runs: {counts or 'none'}")
+    if made.hosts is not None:
+        click.echo(summary_line(made.hosts))
     click.echo(f"figures: {len(made.pictures.drawings)} over the load, {len(made.pictures.over_time)} over time")
     for missing in made.pictures.missing:
         number = f"Fig. {missing.number}, " if missing.number is not None else ""

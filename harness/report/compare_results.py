@@ -12,6 +12,7 @@ from harness.errors import UsageError
 from harness.record.summary import RunSummary
 from harness.record.sweep import Results, SweepCell
 from harness.report.compare import Limit, Quantity, Row, compare
+from harness.report.host_table import host_table, summary_line
 from harness.report.hostile import checked, shown
 from harness.report.machine import machine_facts
 from harness.report.metrics import METRICS, Metric
@@ -196,6 +197,8 @@ def _differences(first: Results, second: Results, pairs: Sequence[Pair]) -> list
             f"different effective profiles in {len(profiles)} of {len(pairs)} cells, e.g. {pair.where}: "
             f"{shown(pair.a.profile)} {pair.a.digest} and {shown(pair.b.profile)} {pair.b.digest}"
         )
+    hosts = [(name, host_table(results)) for name, results in (("A", first), ("B", second))]
+    found += [f"{name}: {summary_line(table)}" for name, table in hosts if table is not None]
     a_machine, b_machine = machine_of(first), machine_of(second)
     if a_machine is None or b_machine is None:
         found.append("the machine of one is not recorded: it may be another")

@@ -16,6 +16,7 @@ from harness.report.figures.material import in_order, materials
 from harness.report.figures.registry import Pictures, pictures
 from harness.report.headline import Table, headline
 from harness.report.headline import document as headline_document
+from harness.report.host_table import HostTable, as_document, host_table
 from harness.report.hostile import shown
 from harness.report.machine import machine_facts, text_file
 from harness.report.model_section import ModelSection, model_section
@@ -59,6 +60,7 @@ class Report:
     machine: tuple[tuple[str, str], ...]
     cells: tuple[CellLine, ...]
     links: str
+    hosts: HostTable | None
     given: tuple[tuple[str, str], ...]
     tables: tuple[Table, ...]
     pictures: Pictures
@@ -89,6 +91,7 @@ def make_report(
         machine=machine_facts(_top(results)),
         cells=_cell_lines(results),
         links=links_text(results),
+        hosts=host_table(results),
         given=tuple((name, text) for name in _given(results) if (text := text_file(_top(results) / name))),
         tables=tuple(headline(material) for material in made),
         pictures=drawn,
@@ -157,7 +160,8 @@ def _problem(run: Result, results: Results) -> Problem:
     top = results.path.resolve()
     where = str(folder.relative_to(top)) if folder.is_relative_to(top) else str(folder)
     kind = f"{run.verdict}, repeated" if run.superseded else kind_of(run)
-    told = tuple(shown(reason, 400) for reason in reasons if reason) or ("no reason is recorded",)
+    on = f"{shown(run.host, 64)}: " if run.lost else ""
+    told = tuple(on + shown(reason, 400) for reason in reasons if reason) or ("no reason is recorded",)
     return Problem(kind, cell, run.mode, run.repetition, run.attempt, where, told)
 
 
@@ -186,6 +190,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "incomplete": results.incomplete or None,
         "runs": report.counts,
         "links": report.links,
+        "hosts": as_document(report.hosts),
         "planned_runs": report.planned,
         "migrations": report.migrations,
         "completed_migrations": report.completed,

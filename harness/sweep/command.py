@@ -6,14 +6,17 @@ import json
 import os
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.errors import UsageError
+from harness.errors import MachineError, UsageError
 from harness.options import Recorded
 from harness.provision.facts import Facts, gather_facts
 from harness.provision.interrupt import interruptible
@@ -27,13 +30,20 @@ from harness.sweep.asked import Asked, AskedScale, asked_sweep
 from harness.sweep.engine import Session, SweepResult, runs_of
 from harness.sweep.load import load_sweep
 from harness.sweep.matrix import Cell
-from harness.sweep.order import Due, SweepRun
-from harness.sweep.progress import duration_text, overhead_text, seconds_left, verdict_counts
+from harness.sweep.order import SweepRun
+from harness.sweep.progress import duration_text, overhead_text, seconds_left, verdict_counts, windows_s
 from harness.sweep.store import create_sweep, open_sweep
 from harness.units import format_rate
 
+if TYPE_CHECKING:
+    from harness.sweep.dask_hosts import Kept
+    from harness.sweep.dask_workers import DaskWorkers
+
 INTERRUPTED = 130
+Elsewhere = Callable[["Kept", Callable[[str], None]], "AbstractContextManager[DaskWorkers]"]
+"""Makes workers on other machines: of what every run shall be, and who hears of them."""
 RESULTS = Path("results")
+EXTRA = "pip install 'slim-harness[hosts]'"
 
 
 @click.command()
@@ -51,6 +61,17 @@ RESULTS = Path("results")
 @click.option(
     "--influx", metavar="URL", help="Send the points of each run to this InfluxDB, rather than INFLUXDB_V2_URL."
 )
+@click.option(
+    "--hosts", "host_names", multiple=True, metavar="HOST|GROUP", help="Run on these hosts, one run at a time on each."
+)
+@click.option(
+    "--inventory",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="hosts.toml",
+    show_default=True,
+    help="File of the hosts.",
+)
+@click.option("--scheduler", metavar="URL", help="Run on the workers of this Dask scheduler, tcp://address:port.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document to standard output.")
 def sweep(
     file: Path,
@@ -63,6 +84,9 @@ def sweep(
     dry_run: bool,
     no_calibration: bool,
     influx: str | None,
+    host_names: tuple[str, ...],
+    inventory: Path,
+    scheduler: str | None,
     as_json: bool,
 ) -> int:
     """Run the matrix of profiles of FILE: every cell in every mode, repeated, in random order.
@@ -76,6 +100,9 @@ def sweep(
 
     if resume is not None and results is not None:
         raise UsageError(f"--results {results}: --resume {resume} goes on where that sweep is; leave one of them out")
+    if host_names and scheduler is not None:
+        raise UsageError("--hosts and --scheduler: either hosts of the inventory or somebody's scheduler, not both")
+    elsewhere = _elsewhere(host_names, inventory, scheduler)
     loaded, factor = load_sweep(file, overrides), _scale(scale)
     if not dry_run:
         enter()
@@ -93,15 +120,18 @@ def sweep(
         return measure_rates(frame_sizes, tell), "measured before the sweep"
 
     with delivering(None if dry_run else target, tell) as recorded, interruptible():
-        asked = asked_sweep(loaded, factor, resume=resume, calibrated=not no_calibration, rates=rates)
+        calibrated = not no_calibration
+        asked = asked_sweep(loaded, factor, resume=resume, calibrated=calibrated, rates=rates)
         if dry_run:
             _print_plan(asked, resume, as_json)
             return 0
-        session = _session(asked, resume, results or RESULTS, loaded.text, tell)
+        session = _session(asked, resume, results or RESULTS, loaded.text, tell, elsewhere is not None)
         session.limit = limit
-        again = _resume_command(file, session.sweep, scale, overrides)
+        again = _resume_command(
+            file, session.sweep, scale, overrides, _elsewhere_words(host_names, inventory, scheduler)
+        )
         try:
-            result = _carry_out(session, not no_calibration, tell, recorded)
+            result = _carry_out(session, calibrated, tell, recorded, elsewhere)
         except KeyboardInterrupt:
             tell(f"interrupted; resume with: {again}")
             if as_json:
@@ -138,7 +168,9 @@ def _require_machine(tell: Callable[[str], None]) -> Facts:
     return facts
 
 
-def _session(asked: Asked, resume: Path | None, results: Path, text: str, tell: Callable[[str], None]) -> Session:
+def _session(
+    asked: Asked, resume: Path | None, results: Path, text: str, tell: Callable[[str], None], elsewhere: bool
+) -> Session:
     """On a new directory, or on the one to resume."""
     manifest = asked.manifest
     if resume is not None:
@@ -150,7 +182,8 @@ def _session(asked: Asked, resume: Path | None, results: Path, text: str, tell: 
             profile=manifest.name,
             seed=manifest.seed,
             command_line=sys.argv,
-            facts=asdict(_require_machine(tell)),
+            # Runs that are made elsewhere have the facts of their own machine in their own manifests.
+            facts=asdict(gather_facts() if elsewhere else _require_machine(tell)),
         )
         sweep_path = create_sweep(results, manifest, text, machine)
     tell(f"sweep {manifest.name} in {sweep_path}")
@@ -163,19 +196,59 @@ def _nothing_to_run(_cell: Cell, run: SweepRun, _runs: Path) -> Path:
     raise AssertionError(f"{run.key} was settled when the session began")
 
 
+def _elsewhere(host_names: Sequence[str], inventory: Path, scheduler: str | None) -> Elsewhere | None:
+    """How to get workers on other machines; None where the runs are made here. UsageError, MachineError."""
+    if not host_names and scheduler is None:
+        return None
+    if find_spec("distributed") is None:
+        option = "--hosts" if host_names else "--scheduler"
+        raise MachineError(f"{option}: sweeps over several hosts need Dask: {EXTRA}")
+    from harness.sweep.dask_hosts import on_hosts, on_scheduler
+
+    if scheduler is not None:
+        return lambda kept, tell: on_scheduler(scheduler, kept, tell)
+    from harness.remote.hosts import load_hosts
+
+    hosts = load_hosts(inventory)
+    hosts.select(host_names)
+    return lambda kept, tell: on_hosts(hosts, host_names, kept, tell)
+
+
+def _elsewhere_words(host_names: Sequence[str], inventory: Path, scheduler: str | None) -> list[str]:
+    """The options of the command line that say where runs are made."""
+    if scheduler is not None:
+        return ["--scheduler", scheduler]
+    words = [word for name in host_names for word in ("--hosts", name)]
+    return [*words, "--inventory", str(inventory)] if words else []
+
+
 def _carry_out(
-    session: Session, calibrated: bool, tell: Callable[[str], None], recorded: Recorded | None
+    session: Session,
+    calibrated: bool,
+    tell: Callable[[str], None],
+    recorded: Recorded | None,
+    elsewhere: Elsewhere | None,
 ) -> SweepResult:
-    left = session.left()
+    session.begin()
+    left = session.agenda.left()
     if not left:
-        return session.carry_out()
+        return session.result()
+    if elsewhere is not None:
+        from harness.sweep.dask_hosts import Kept
+        from harness.sweep.many import carry_out
+
+        if calibrated:
+            tell("every host calibrates its own links, at most once an hour; the figures are with its runs")
+        kept = Kept(session.manifest.name, session.manifest.keep, "cached" if calibrated else "off")
+        with elsewhere(kept, tell) as workers:
+            tell(f"{left} runs to be made on {workers.free()} hosts")
+            return carry_out(session, workers, tell, recorded)
     from harness.experiment.experiment import process_template
     from harness.sweep.single import run_function
 
     _require_machine(tell)
     links = _calibrate(session, calibrated, tell)
-    entries, _ = read_entries(session.sweep)
-    tell(f"{left} runs to be made, about {duration_text(_left_s(session, entries))}")
+    tell(f"{left} runs to be made, about {duration_text(session.seconds_left())}")
     with process_template() as template:
         session.run = run_function(session.manifest.name, sys.argv, template, recorded, links)
         return session.carry_out()
@@ -194,18 +267,13 @@ def _calibrate(session: Session, calibrated: bool, tell: Callable[[str], None]) 
     return {}
 
 
-def _left_s(session: Session, entries: Sequence[Any]) -> float:
-    due = [Due(run, 1) for run in runs_of(session.manifest)]
-    windows_s = {cell.digest: cell.profile.timing.window_ns / 1e9 for cell in session.cells}
-    done = {entry.key for entry in entries if not entry.interrupted}
-    return seconds_left([item for item in due if item.run.key not in done], windows_s, entries)
-
-
-def _resume_command(file: Path, path: Path, scale: str | None, overrides: Sequence[str]) -> str:
+def _resume_command(
+    file: Path, path: Path, scale: str | None, overrides: Sequence[str], elsewhere: Sequence[str]
+) -> str:
     words = ["harness", "sweep", str(file), "--resume", str(path)]
     if scale is not None:
         words += ["--scale", scale]
-    return shlex.join([*words, *(word for override in overrides for word in ("--set", override))])
+    return shlex.join([*words, *(word for override in overrides for word in ("--set", override)), *elsewhere])
 
 
 def _print_plan(asked: Asked, resume: Path | None, as_json: bool) -> None:
@@ -213,8 +281,7 @@ def _print_plan(asked: Asked, resume: Path | None, as_json: bool) -> None:
     if resume is not None:
         manifest = open_sweep(resume, manifest)
     runs = runs_of(manifest)
-    windows_s = {cell.digest: cell.profile.timing.window_ns / 1e9 for cell in asked.cells}
-    estimate_s = seconds_left([Due(run, 1) for run in runs], windows_s, ())
+    estimate_s = seconds_left(Counter(run.cell for run in runs), windows_s(asked.cells), None)
     if as_json:
         listed = [{"cell": run.cell, "mode": run.mode, "repetition": run.repetition} for run in runs]
         _print_json({"sweep": manifest.model_dump(mode="json"), "runs": listed, "estimated_s": estimate_s})
@@ -237,7 +304,7 @@ def _document(session: Session, exit_code: int, result: SweepResult | None) -> d
         "exit_code": exit_code,
         "path": str(session.sweep),
         "complete": result is not None and result.left == 0,
-        "left": session.left() if result is None else result.left,
+        "left": session.agenda.left() if result is None else result.left,
         "scale": session.manifest.scale,
         "verdicts": verdict_counts(entries),
         "damaged": [*complaints, *session.damaged],

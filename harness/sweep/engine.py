@@ -6,17 +6,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from harness.errors import HarnessError, UsageError
 from harness.record.rundir import SUMMARY
 from harness.record.summary import RunSummary, read_summary
 from harness.record.sweep import RUNS, SweepEntry, SweepManifest, append_entry, read_entries
+from harness.sweep.agenda import Agenda, Attempts
 from harness.sweep.matrix import Cell
 from harness.sweep.metric import metric_value
 from harness.sweep.model import StopRule
-from harness.sweep.order import Due, SweepRun, due_runs, order_of_runs
-from harness.sweep.progress import Progress, reason_lines, run_line, seconds_left
+from harness.sweep.order import Due, SweepRun, order_of_runs
+from harness.sweep.progress import Progress, reason_lines, run_line, seconds_left, windows_s
 from harness.sweep.stop import enough
 from harness.sweep.store import list_torn, remove_bulk, repair_entries
 
@@ -39,6 +41,14 @@ class SweepResult:
     def failed(self) -> bool:
         """Whether a run that counts FAILED."""
         return any(entry.verdict == "FAILED" for entry in self.entries)
+
+
+@dataclass(frozen=True)
+class Started:
+    """When an attempt began: UTC, and by the session's clock."""
+
+    utc: str
+    clock_s: float
 
 
 def runs_of(manifest: SweepManifest) -> tuple[SweepRun, ...]:
@@ -72,43 +82,68 @@ class Session:
 
     def carry_out(self) -> SweepResult:
         """Make the runs that are left. An interruption goes through, after what it tore has been listed."""
-        cells = {cell.digest: cell for cell in self.cells}
-        runs = runs_of(self.manifest)
-        self._damage(repair_entries(self.sweep))
-        self._damage(list_torn(self.sweep, list(cells), "the program was ended in the middle of the run"))
-        windows_s = {digest: cell.profile.timing.window_ns / 1e9 for digest, cell in cells.items()}
+        self.begin()
         made = 0
-        while due := self._due(runs):
-            if made == self.limit:
-                break
-            entry, summary = self._one(cells[due[0].run.cell], due[0])
-            append_entry(self.sweep, entry)
-            left = self._due(runs)
-            progress = Progress(len(runs) - len(left), len(runs))
-            left_s = seconds_left(left, windows_s, self._entries())
-            self.tell(run_line(progress, cells[entry.cell].title, entry, summary, left_s))
-            for line in reason_lines(entry):
-                self.tell(line)
+        while made != self.limit and (due := self.agenda.take()):
+            self._one(due)
             made += 1
-        return SweepResult(self.sweep, self._entries(), len(self._due(runs)))
+        return self.result()
 
-    def left(self) -> int:
-        """How many runs are to be made; changes nothing."""
-        return len(self._due(runs_of(self.manifest)))
+    def begin(self) -> None:
+        """Enter what an earlier session tore; first of all."""
+        self._damage(repair_entries(self.sweep))
+        digests = [cell.digest for cell in self.cells]
+        self._damage(list_torn(self.sweep, digests, "the program was ended in the middle of the run"))
+        self.__dict__.pop("agenda", None)
 
-    def _one(self, cell: Cell, due: Due) -> tuple[SweepEntry, RunSummary]:
-        started_utc, began_s = datetime.now(UTC).isoformat(), self.clock_s()
+    @cached_property
+    def agenda(self) -> Agenda:
+        """What is left, from the entries on the disk."""
+        enough = None if self.manifest.stop is None else self._enough
+        return Agenda(self._runs, self._entries(), self.manifest.retries, enough)
+
+    def result(self) -> SweepResult:
+        """What the session has come to so far."""
+        return SweepResult(self.sweep, self._entries(), self.agenda.left())
+
+    def cell(self, run: SweepRun) -> Cell:
+        """The cell of a run."""
+        return self._cells[run.cell]
+
+    def seconds_left(self) -> float:
+        """About how long the runs that are left take one after the other."""
+        return seconds_left(self.agenda.left_by_cell(), self._windows_s, self.agenda.overhead_s)
+
+    @cached_property
+    def _cells(self) -> dict[str, Cell]:
+        return {cell.digest: cell for cell in self.cells}
+
+    @cached_property
+    def _windows_s(self) -> dict[str, float]:
+        return windows_s(self.cells)
+
+    @cached_property
+    def _runs(self) -> tuple[SweepRun, ...]:
+        return runs_of(self.manifest)
+
+    def _one(self, due: Due) -> None:
+        cell, started = self.cell(due.run), Started(datetime.now(UTC).isoformat(), self.clock_s())
         try:
             folder = self.run(cell, due.run, self.sweep / RUNS)
-            summary = read_summary(folder / SUMMARY, RunSummary)
-            if summary.validity.verdict == "VALID" and self.manifest.keep == "figures":
-                remove_bulk(folder)
+            self.record(due, folder, started)
         except KeyboardInterrupt as interruption:
             self._damage(list_torn(self.sweep, [cell.digest], str(interruption) or "interrupted"))
             raise
         except HarnessError as error:
             self._damage(list_torn(self.sweep, [cell.digest], str(error)))
             raise
+
+    def record(self, due: Due, folder: Path, started: Started, host: str = "") -> None:
+        """Enter a run whose folder is complete, and tell of it. UsageError for one without a summary."""
+        summary = read_summary(folder / SUMMARY, RunSummary)
+        if summary.validity.verdict == "VALID" and self.manifest.keep == "figures":
+            remove_bulk(folder)
+        cell = self.cell(due.run)
         entry = SweepEntry(
             key=due.run.key,
             cell=due.run.cell,
@@ -118,30 +153,33 @@ class Session:
             folder=folder.relative_to(self.sweep).as_posix(),
             verdict=summary.validity.verdict,
             reasons=summary.validity.reasons,
-            started_utc=started_utc,
-            wall_s=self.clock_s() - began_s,
+            started_utc=started.utc,
+            wall_s=self.clock_s() - started.clock_s,
             window_s=cell.profile.timing.window_ns / 1e9,
+            host=host,
         )
-        return entry, summary
+        self.enter(entry)
+        total, left = len(self._runs), self.agenda.left()
+        self.tell(run_line(Progress(total - left, total), cell.title, entry, summary, self.seconds_left()))
+        for line in reason_lines(entry):
+            self.tell(line)
+
+    def enter(self, entry: SweepEntry) -> None:
+        """Append an entry to those on the disk."""
+        append_entry(self.sweep, entry)
+        self.agenda.enter(entry)
 
     def _entries(self) -> tuple[SweepEntry, ...]:
         return read_entries(self.sweep)[0]
 
-    def _due(self, runs: Sequence[SweepRun]) -> tuple[Due, ...]:
-        entries = self._entries()
-        return due_runs(runs, entries, self.manifest.retries, lambda run: self._stopped(run, entries))
-
-    def _stopped(self, run: SweepRun, entries: Sequence[SweepEntry]) -> bool:
+    def _enough(self, run: SweepRun, attempts: Attempts) -> bool:
         """By the repetitions before this one only: a sweep that is resumed decides as it did before."""
-        if self.manifest.stop is None:
-            return False
         rule = StopRule.model_validate(self.manifest.stop)
         counting = {
             entry.repetition: entry
-            for entry in entries
-            if (entry.cell, entry.mode) == (run.cell, run.mode)
-            and entry.repetition < run.repetition
-            and not entry.interrupted
+            for made in attempts.values()
+            for entry in made
+            if entry.repetition < run.repetition and not entry.interrupted
         }
         values = [self._value(entry, rule.metric) for entry in counting.values() if entry.verdict != "INVALID"]
         return enough(rule, values)

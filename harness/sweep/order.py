@@ -1,10 +1,9 @@
-"""Which runs a sweep consists of, in which order, and which of them comes next. Pure: a resumed sweep goes on as an
-uninterrupted one would have."""
+"""Which runs a sweep consists of, in which order, and which need no further attempt. Pure."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.profile.model import CONTROL
@@ -34,10 +33,6 @@ class Due:
     attempt: int
 
 
-Stopped = Callable[[SweepRun], bool]
-"""Whether a run is left out because its cell has been repeated often enough in its mode before."""
-
-
 def order_of_runs(
     digests: Sequence[str], modes: Sequence[str], repetitions: int, control_repetitions: int, seed: int
 ) -> tuple[SweepRun, ...]:
@@ -64,19 +59,3 @@ def settled(attempts: Sequence[SweepEntry], retries: int) -> bool:
     if not finished:
         return False
     return finished[-1].verdict != "INVALID" or len(finished) > retries
-
-
-def due_runs(
-    runs: Sequence[SweepRun], entries: Sequence[SweepEntry], retries: int, stopped: Stopped
-) -> tuple[Due, ...]:
-    """What is left in its order; the first is the next. An INVALID run is repeated at once."""
-    attempts: dict[str, list[SweepEntry]] = {}
-    for entry in entries:
-        attempts.setdefault(entry.key, []).append(entry)
-    left = []
-    for run in runs:
-        made = attempts.get(run.key, [])
-        if settled(made, retries) or (not made and stopped(run)):
-            continue
-        left.append(Due(run, 1 + max((entry.attempt for entry in made), default=0)))
-    return tuple(left)

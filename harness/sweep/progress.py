@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.record.summary import RunSummary
 from harness.record.sweep import SweepEntry
-from harness.sweep.order import Due
+from harness.sweep.matrix import Cell
 
 EXPECTED_OVERHEAD_S = 6.0
 """Until the first run of a sweep is measured: wall time of a run beyond its window."""
@@ -34,7 +34,8 @@ def run_line(progress: Progress, title: str, entry: SweepEntry, summary: RunSumm
         figures.append(f"migration {summary.migration.duration_ns / 1e6:.0f} ms")
     attempt = f" (attempt {entry.attempt})" if entry.attempt > 1 else ""
     width = len(str(progress.total))
-    run = f"{title} {entry.mode} r{entry.repetition}{attempt}: {entry.verdict}"
+    where = f" on {entry.host}" if entry.host else ""
+    run = f"{title} {entry.mode} r{entry.repetition}{attempt}{where}: {entry.verdict}"
     times = f"in {entry.wall_s:.1f} s (overhead {entry.wall_s - entry.window_s:.1f} s), {duration_text(left_s)} left"
     return "  ".join([f"[{progress.number:{width}}/{progress.total}] {run}", *figures, times])
 
@@ -44,11 +45,18 @@ def reason_lines(entry: SweepEntry) -> list[str]:
     return [f"    {reason}" for reason in entry.reasons]
 
 
-def seconds_left(due: Sequence[Due], windows_s: Mapping[str, float], entries: Sequence[SweepEntry]) -> float:
-    """Windows of the runs that are left, and for each the mean overhead measured so far. windows_s: by cell."""
-    measured = [entry.wall_s - entry.window_s for entry in entries if not entry.interrupted]
-    overhead_s = sum(measured) / len(measured) if measured else EXPECTED_OVERHEAD_S
-    return sum(max(0.0, windows_s[item.run.cell] + overhead_s) for item in due)
+def windows_s(cells: Iterable[Cell]) -> dict[str, float]:
+    """Length of the measured window by the cell's digest."""
+    return {cell.digest: cell.profile.timing.window_ns / 1e9 for cell in cells}
+
+
+def seconds_left(left: Mapping[str, int], windows_s: Mapping[str, float], overhead_s: float | None) -> float:
+    """Windows of the runs that are left, and for each the mean overhead measured so far (None: before the first).
+
+    left: runs by cell; windows_s: by cell.
+    """
+    each_s = EXPECTED_OVERHEAD_S if overhead_s is None else overhead_s
+    return sum(count * max(0.0, windows_s[cell] + each_s) for cell, count in left.items())
 
 
 def duration_text(seconds: float) -> str:

@@ -24,11 +24,13 @@ def run_function(
     template: Template | None = None,
     recorded: Recorded | None = None,
     links: Mapping[str, LinkCalibration] | None = None,
+    calibrate: Calibrate | None = None,
 ) -> RunFunction:
     """A RunFunction that carries runs out in this process; what it provisions goes to a log in the run's directory.
 
     template: what the processes of the runs are forked from, which spares each most of a second of loading;
-    recorded: as in RunOptions; links: what the sweep measured of each cell's, by its digest.
+    recorded: as in RunOptions; links: what the sweep measured of each cell's, by its digest; calibrate: what is asked
+    of a run's own links instead.
     """
     taken_s = time.monotonic()
 
@@ -46,8 +48,8 @@ def run_function(
             profile_text=text + tomli_w.dumps(cell.profile.document()),
             recorded=recorded,
         )
-        calibrate: Calibrate = lambda _testbed, _profile, _tell: known(cell.digest)  # noqa: E731
-        result = run_quietly(cell.profile, plan_of(cell, run), options, template, calibrate)
+        asked = calibrate or (lambda _testbed, _profile, _tell: known(cell.digest))
+        result = run_quietly(cell.profile, plan_of(cell, run), options, template, asked)
         return result.path / str(result.summary["runs"][0]["folder"])
 
     return carry_out

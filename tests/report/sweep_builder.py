@@ -113,7 +113,14 @@ class SweepBuilder:
         write_json(self.path / "manifest.json", machine)
 
     def add(
-        self, cell: SweepCell, mode: str, repetition: int, attempt: int = 1, verdict: str = "VALID", **figures: Any
+        self,
+        cell: SweepCell,
+        mode: str,
+        repetition: int,
+        attempt: int = 1,
+        verdict: str = "VALID",
+        host: str = "",
+        **figures: Any,
     ) -> Path:
         """One run with its experiment directory; returns the run's folder."""
         experiment = self.path / "runs" / f"{len(self.written):04d}-{cell.profile}"
@@ -135,6 +142,7 @@ class SweepBuilder:
             started_utc=STARTED,
             wall_s=20.0,
             window_s=15.0,
+            host=host,
         )
         append_entry(self.path, entry)
         self.written.append(folder)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import invoke
+from harness.sweep import command
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = str(ROOT / "profiles" / "sweeps" / "smoke.toml")
@@ -37,6 +38,8 @@ def test_dry_run_for_people(capsys):
         (["--resume", "nowhere"], "--resume nowhere: not the directory of a sweep"),
         (["--resume", "nowhere", "--results", "x"], "leave one of them out"),
         (["--scale", "auto", "--bench", SMOKE], "not a report of 'harness bench --output'"),
+        (["--hosts", "a", "--scheduler", "tcp://127.0.0.1:9"], "either hosts of the inventory or somebody's scheduler"),
+        (["--hosts", "a"], "hosts.toml: No such file"),
         (["--set", "sweep.repetition=2"], "sweep.repetition: unknown key; did you mean repetitions?"),
     ],
 )
@@ -46,6 +49,16 @@ def test_wrong_usage_is_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, 
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 1
     assert message in errors[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["--hosts", "alpha"], ["--scheduler", "tcp://127.0.0.1:9"]])
+def test_without_the_extra_hosts_are_refused_and_what_to_install_is_said(capsys, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    assert invoke(["sweep", SMOKE, *arguments]) == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("need Dask: pip install 'slim-harness[hosts]'")
     assert list(tmp_path.iterdir()) == []
 
 

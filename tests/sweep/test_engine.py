@@ -124,7 +124,7 @@ def test_limit_ends_a_session_early(sweep_file, ask, new_sweep):
     total = len(runs_of(asked.manifest))
     result = session(path, asked, Recorded(), limit=3).carry_out()
     assert (len(result.entries), result.left) == (3, total - 3)
-    assert session(path, asked, Recorded()).left() == total - 3
+    assert session(path, asked, Recorded()).agenda.left() == total - 3
     assert len(session(path, asked, Recorded()).carry_out().entries) == total
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from harness.record.sweep import SweepEntry
-from harness.sweep.order import SweepRun, due_runs, order_of_runs
+from harness.sweep.order import SweepRun, order_of_runs, settled
 
 CELLS = [f"{n:016x}" for n in range(4)]
 RUN = SweepRun(CELLS[0], "statelet", 1)
@@ -25,10 +25,6 @@ def attempt(number, verdict="VALID", interrupted=False):
         window_s=1,
         interrupted=interrupted,
     )
-
-
-def never(_run):
-    return False
 
 
 def test_every_repetition_is_whole_before_the_next_begins():
@@ -61,25 +57,19 @@ def test_controls_beyond_the_repetitions():
 
 
 @pytest.mark.parametrize(
-    ("attempts", "next_attempt"),
+    ("attempts", "expected"),
     [
-        ([], 1),
-        ([attempt(1)], None),
-        ([attempt(1, "FAILED")], None),
-        ([attempt(1, "INVALID")], 2),
-        ([attempt(1, "INVALID"), attempt(2, "INVALID")], None),
-        ([attempt(1, "INVALID"), attempt(2, "VALID")], None),
-        ([attempt(1, "INVALID", interrupted=True)], 2),
-        ([attempt(1, "INVALID", interrupted=True), attempt(2, "INVALID")], 3),
-        ([attempt(1, "INVALID"), attempt(2, "INVALID", interrupted=True)], 3),
-        ([attempt(1, "INVALID"), attempt(2, "INVALID", interrupted=True), attempt(3, "INVALID")], None),
+        ([], False),
+        ([attempt(1)], True),
+        ([attempt(1, "FAILED")], True),
+        ([attempt(1, "INVALID")], False),
+        ([attempt(1, "INVALID"), attempt(2, "INVALID")], True),
+        ([attempt(1, "INVALID"), attempt(2, "VALID")], True),
+        ([attempt(1, "INVALID", interrupted=True)], False),
+        ([attempt(1, "INVALID", interrupted=True), attempt(2, "INVALID")], False),
+        ([attempt(1, "INVALID"), attempt(2, "INVALID", interrupted=True)], False),
+        ([attempt(1, "INVALID"), attempt(2, "INVALID", interrupted=True), attempt(3, "INVALID")], True),
     ],
 )
-def test_attempts_with_one_retry(attempts, next_attempt):
-    due = due_runs([RUN], attempts, 1, never)
-    assert [item.attempt for item in due] == ([] if next_attempt is None else [next_attempt])
-
-
-def test_what_is_stopped_is_left_out_unless_it_has_begun():
-    assert due_runs([RUN], [], 1, lambda _run: True) == ()
-    assert len(due_runs([RUN], [attempt(1, "INVALID")], 1, lambda _run: True)) == 1
+def test_what_is_settled_with_one_retry(attempts, expected):
+    assert settled(attempts, 1) is expected

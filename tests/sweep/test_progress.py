@@ -4,10 +4,9 @@ import pytest
 
 from harness.record.summary import LoadSummary, MigrationSummary, RunSummary, ValiditySummary
 from harness.record.sweep import SweepEntry
-from harness.sweep.order import Due, SweepRun
 from harness.sweep.progress import Progress, duration_text, run_line, seconds_left, verdict_counts
 
-CELL = "0123456789abcdef"
+CELL, OTHER = "0123456789abcdef", "fedcba9876543210"
 
 
 def entry(key="k", attempt=1, verdict="VALID", wall_s=20.0, interrupted=False):
@@ -44,11 +43,9 @@ def test_a_line_says_what_a_run_was_and_what_is_left():
 
 
 def test_time_left_uses_the_overhead_measured_so_far():
-    due = [Due(SweepRun(CELL, "statelet", n), 1) for n in (1, 2)]
-    windows_s = {CELL: 15.0}
-    assert seconds_left(due, windows_s, ()) == 2 * (15.0 + 6.0)
-    made = [entry(wall_s=18.0), entry(wall_s=20.0), entry(wall_s=0.0, interrupted=True)]
-    assert seconds_left(due, windows_s, made) == 2 * (15.0 + 4.0)
+    left, windows_s = {CELL: 2, OTHER: 1}, {CELL: 15.0, OTHER: 5.0}
+    assert seconds_left(left, windows_s, None) == 2 * (15.0 + 6.0) + 5.0 + 6.0
+    assert seconds_left(left, windows_s, 4.0) == 2 * (15.0 + 4.0) + 5.0 + 4.0
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (45.4, "45 s"), (600, "10 min"), (11_100, "3 h 05 min")])

@@ -9,12 +9,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+import venv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.system.conftest import wait_until
+from harness.dataplane.jit import cache_directory
+from harness.remote.wheel import make_wheel
+from tests.system.conftest import ROOT, wait_until
 
 NAMES = ("alpha", "beta", "gamma")
 CONTROLLER = "controller"
@@ -22,6 +25,21 @@ PREFIX = "198.51.100"
 SERVER = "/usr/sbin/sshd"
 _OWN = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--mount-proc", "--kill-child")
 """A host sees its own mounts and its own processes only."""
+
+
+ALLOWED = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+
+
+@contextlib.contextmanager
+def cubic_allowed() -> Iterator[None]:
+    """Hosts that are namespaces may not allow their testbeds a congestion control themselves; a real host may."""
+    before = ALLOWED.read_text()
+    if "cubic" not in before.split():
+        ALLOWED.write_text(f"{before.strip()} cubic")
+    try:
+        yield
+    finally:
+        ALLOWED.write_text(before)
 
 
 def require_server() -> None:
@@ -49,6 +67,21 @@ class SshHosts:
         self._servers: dict[str, subprocess.Popen[bytes]] = {}
         self._made: list[str] = []
 
+    def share_code(self) -> None:
+        """Every host has the files of this checkout as its environment, and this machine's compiled code: what a test
+        of something else would wait minutes for."""
+        environment = self.folder / "environment"
+        venv.EnvBuilder(symlinks=True).create(environment)
+        (packages,) = environment.glob("lib/python3*/site-packages")
+        ours = [path for path in sys.path if path.endswith("-packages")]
+        (packages / "base.pth").write_text("".join(f"{path}\n" for path in (ROOT, *ours)))
+        (environment / "complete").touch()
+        for name in NAMES:
+            cache = self.folder / f"{name}.home/.cache/slim-harness"
+            (cache / "environments").mkdir(parents=True)
+            (cache / "environments" / make_wheel().digest).symlink_to(environment)
+            (cache / "numba").symlink_to(cache_directory().parent)
+
     def netns(self, name: str) -> str:
         return f"{self._mark}-{name}"
 
@@ -60,7 +93,7 @@ class SshHosts:
         controller = self.netns(CONTROLLER)
         self._add(controller)
         run("ip", "-n", controller, "link", "add", "lan", "type", "bridge")
-        run("ip", "-n", controller, "addr", "add", f"{PREFIX}.1/24", "dev", "lan")
+        run("ip", "-n", controller, "addr", "add", f"{self.controller_address}/24", "dev", "lan")
         run("ip", "-n", controller, "link", "set", "lan", "up")
         for name in NAMES:
             netns = self.netns(name)
@@ -173,9 +206,17 @@ SetEnv HOME={home} XDG_CACHE_HOME={home}/.cache
         return path
 
     @property
+    def controller_address(self) -> str:
+        return f"{PREFIX}.1"
+
+    def inside(self, name: str) -> tuple[str, ...]:
+        """In front of a command that shall see a host's network."""
+        return ("ip", "netns", "exec", self.netns(name))
+
+    @property
     def prefix(self) -> tuple[str, ...]:
         """In front of a command that shall run where the controller is."""
-        return ("ip", "netns", "exec", self.netns(CONTROLLER))
+        return self.inside(CONTROLLER)
 
     def close(self) -> None:
         for name in list(self._servers):
