@@ -29,7 +29,8 @@ def start(started: list[subprocess.Popen[bytes]], mark: str) -> tuple[int, int]:
     process = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     started.append(process)
     # The kernel tells of the program's start before it shows its environment; one that answers is past both.
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     process.stdin.write(b"started\n")
     process.stdin.flush()
     assert process.stdout.readline() == b"started\n"

@@ -122,6 +122,13 @@ def processes_with(variable: str, value: str) -> list[int]:
     return sorted(found)
 
 
+def program_name(pid: int) -> str:
+    """What a process calls itself; empty where it has ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
+
+
 def command_line(pid: int) -> str:
     """Arguments of a process, empty once it has ended."""
     try:

@@ -15,7 +15,7 @@ import pytest
 
 from harness.provision import kernel
 from harness.testbed.topology import NODES
-from tests.soak.look import command_line
+from tests.soak.look import command_line, program_name
 from tests.system.conftest import Cli, Machine, Running, changes, phases_of, wait_until
 
 pytestmark = [
@@ -172,9 +172,9 @@ def process_in(cli: Cli, namespace: str) -> int:
 
 def start_and_wait_for_load(cli: Cli, running: Running, before: set[Path]) -> Path:
     directory = cli.wait_for_phase(running, before, "window")
-    titles = [command_line(pid) for pid in cli.processes()]
-    assert sum("loadgen." in title for title in titles) == 2
-    assert sum("harness.vei" in title for title in titles) >= 2
+    programs = [program_name(pid) for pid in cli.processes()]
+    assert (programs.count("generator_proce"), programs.count("echoserver_proc")) == (1, 1)
+    assert programs.count("vei") >= 2
     return directory
 
 
