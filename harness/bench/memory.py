@@ -22,7 +22,7 @@ from harness.profile.model import Profile
 from harness.provision.kernel import NETNS_DIRECTORY
 from harness.testbed import topology as names
 
-CONTROLLER, LATENCY = "controller", "latency"
+CONTROLLER, LATENCY, TEMPLATE = "controller", "latency", "template"
 _ROLES = {names.FABRIC: LATENCY}
 _INTERVAL_NS = 100_000_000
 _PERIOD_S = 0.02
@@ -63,7 +63,8 @@ def normal_run_profile(scope: Scope) -> Profile:
 
 @dataclass
 class MemoryWatch:
-    """Resident sets seen, by role; a child of `pid` has the role of the node whose network namespace it is in.
+    """Resident sets seen, by role; a descendant of `pid` has the role of the node whose network namespace it is in. One
+    that is in none is the template, with which the others share most of their pages.
 
     resident_bytes: once a second; peak_bytes: the kernel's own high-water mark, read often because it ends with the
     process.
@@ -78,10 +79,11 @@ class MemoryWatch:
         """Look at the process and its children once; a process that ends meanwhile is left out."""
         try:
             self._note(CONTROLLER, self.pid)
-            children = psutil.Process(self.pid).children()
+            children = psutil.Process(self.pid).children(recursive=True)
+            own_namespace = Path(f"/proc/{self.pid}/ns/net").stat().st_ino
         except (OSError, ValueError, psutil.Error):
             return
-        roles = _roles_by_namespace()
+        roles = {own_namespace: TEMPLATE, **_roles_by_namespace()}
         for child in children:
             try:
                 role = roles.get(Path(f"/proc/{child.pid}/ns/net").stat().st_ino)

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from harness.testbed import topology as names
+from tests.soak.look import program_name
 from tests.system.conftest import COMMAND_S, ROOT, Cli
 
 pytestmark = [
@@ -100,7 +101,7 @@ def watched(cli: Cli) -> Watched:
             for pid in cli.processes():
                 with contextlib.suppress(OSError):  # it has ended meanwhile
                     exposed[pid] = b"".join(Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ"))
-                    if b"\0harness.vei\0" in exposed[pid]:
+                    if program_name(pid) == "vei":
                         listening |= listening_addresses(pid)
             time.sleep(0.02)
         popen.kill()
