@@ -73,6 +73,13 @@ def cli(context: click.Context, debug: bool) -> None:
     show_default=True,
     help="What is known of the links: a measurement of the last hour or else a short one, a short one, nothing.",
 )
+@click.option("--tags", multiple=True, metavar="TAG,...", help="Only [[task]]s with one of these tags.")
+@click.option("--skip-tags", multiple=True, metavar="TAG,...", help="No [[task]]s with one of these tags.")
+@click.option(
+    "--inventory",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Hosts beside this one; hosts.toml in the profile's folder unless given.",
+)
 @click.option("--keep", is_flag=True, help="Leave the testbed standing; 'harness clean' removes it.")
 @click.option("--json", "as_json", is_flag=True, help=_JSON_HELP)
 def run(
@@ -85,6 +92,9 @@ def run(
     influx: str | None,
     faults: str | None,
     calibration: Choice,
+    tags: tuple[str, ...],
+    skip_tags: tuple[str, ...],
+    inventory: Path | None,
     keep: bool,
     as_json: bool,
 ) -> int:
@@ -131,6 +141,9 @@ def run(
         keep=keep,
         check=check,
         diff=diff,
+        inventory=inventory or profile.parent / "hosts.toml",
+        tags=_words(tags),
+        skip_tags=_words(skip_tags),
         json=as_json,
     )
     if not check:
@@ -139,8 +152,14 @@ def run(
         calibrate = partial(calibration_of_links, calibration)
         result = run_experiment(loaded, plan, replace(options, recorded=recorded), calibrate)
     if as_json:
-        _print_json({"exit_code": result.exit_code, "path": str(result.path), "summary": result.summary})
+        document = {"exit_code": result.exit_code, "path": str(result.path), "summary": result.summary}
+        _print_json({**document, "tasks": result.tasks})
     return int(result.exit_code)
+
+
+def _words(given: tuple[str, ...]) -> tuple[str, ...]:
+    """The words of options that are repeated, or have several with commas between them."""
+    return tuple(word.strip() for text in given for word in text.split(",") if word.strip())
 
 
 def _backend(profile: Profile) -> tuple[dict[str, str], int]:

@@ -29,6 +29,12 @@ class RunOptions:
     """Provisioning only observes and reports what it would change; nothing is created and no load runs."""
     diff: bool = False
     """Provisioning prints what differs from the wanted state."""
+    inventory: Path = Path("hosts.toml")
+    """Hosts beside this one."""
+    tags: tuple[str, ...] = ()
+    """Only tasks of the profile with one of these; all without any."""
+    skip_tags: tuple[str, ...] = ()
+    """No tasks with one of these."""
     json: bool = False
     """Standard output is one JSON document; everything for people goes to standard error."""
     recorded: Recorded | None = None

@@ -208,6 +208,10 @@ def _faults(profile: Profile) -> list[tuple[str, str]]:
     return [("faults", f"{listed}; up to {profile.attempts} attempts")]
 
 
+def _tasks(profile: Profile) -> list[tuple[str, str]]:
+    return [("task", f"{task.when} all runs, on {', '.join(task.hosts)}: {task.title}") for task in profile.task]
+
+
 def describe(plan: Plan, profile: Profile) -> list[tuple[str, str]]:
     """The plan as (label, text) for people."""
     pacing = "not paced" if plan.snapshot_rate_bps is None else f"paced at {format_rate(plan.snapshot_rate_bps, 4)}/s"
@@ -246,6 +250,7 @@ def describe(plan: Plan, profile: Profile) -> list[tuple[str, str]]:
         *(("link", f"{node} {way}: {text}") for node, way, text in _links(profile)),
         *(("impairment", f"s+{format_time(step.at_ns)} {step.text}") for step in plan.impairments),
         *_faults(profile),
+        *_tasks(profile),
         (
             "snapshot",
             f"filler {format_size(profile.migration.filler_bytes)}, {pacing}; encryption "

@@ -45,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "harness.options": BASE,
     "harness.plan": MIDDLE | {"harness.profile"},
     "harness.experiment": MIDDLE
-    | {"harness.faults", "harness.report", "harness.profile", "harness.plan", "harness.options"},
+    | {"harness.faults", "harness.report", "harness.profile", "harness.plan", "harness.options", "harness.remote"},
     "harness.doctor": MIDDLE | {"harness.profile", "harness.plan"},
     "harness.calibrate": LOW
     | {"harness.measure", "harness.record", "harness.testbed"}

@@ -43,7 +43,7 @@ class Experiment:
         self.calibration = calibrate.args
         if isinstance(self.outcome, BaseException):
             raise self.outcome
-        return SimpleNamespace(exit_code=self.outcome or 0, path=Path("results/x"), summary={"lost": 0})
+        return SimpleNamespace(exit_code=self.outcome or 0, path=Path("results/x"), summary={"lost": 0}, tasks=[])
 
 
 @pytest.fixture
@@ -139,15 +139,19 @@ def test_without_root_the_testbed_cannot_be_kept(monkeypatch, capsys):
 def test_options_reach_the_experiment(able, monkeypatch, capsys, tmp_path):
     experiment = Experiment(monkeypatch)
     arguments = ["run", SMOKE, "--keep", "--check", "--diff", "--json", "--results", str(tmp_path / "r")]
-    assert cli.invoke([*arguments, "--calibration", "fresh"]) == 0
+    of_tasks = ["--tags", "a,b", "--tags", "c", "--skip-tags", "d"]
+    assert cli.invoke([*arguments, *of_tasks, "--calibration", "fresh"]) == 0
     assert experiment.calibration == ("fresh",)
     ((profile, plan, options),) = experiment.calls
     assert isinstance(profile, Profile)
     assert isinstance(plan, Plan)
     assert (options.keep, options.check, options.diff, options.json) == (True, True, True, True)
+    assert (options.tags, options.skip_tags) == (("a", "b", "c"), ("d",))
+    assert options.inventory == Path(SMOKE).parent / "hosts.toml"
     assert options.results == tmp_path / "r"
     assert options.profile_text == Path(SMOKE).read_text()
-    assert json.loads(capsys.readouterr().out) == {"exit_code": 0, "path": "results/x", "summary": {"lost": 0}}
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"exit_code": 0, "path": "results/x", "summary": {"lost": 0}, "tasks": []}
 
 
 def test_results_folder_comes_from_the_profile_unless_given(able, monkeypatch):

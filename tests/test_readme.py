@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from scapy.layers.l2 import ARP, Ether
 from harness.cli import cli
 from harness.dataplane.instance import MODE_ACTIVE, Instance, InstanceSettings
 from harness.dataplane.table_check import dump
+from harness.profile import parse_profile
+from harness.profile.tasks import KINDS
 from harness.vei.image import load_image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,6 +59,12 @@ def test_the_vnf_of_the_readme_counts_and_forwards(image_folder: Path) -> None:
 def test_every_command_the_readme_names_exists() -> None:
     named = set(re.findall(r"`harness (\w+)", README)) | {"doctor", "run", "show", "bench", "clean"}
     assert named <= set(cli.commands)
+
+
+def test_profiles_of_the_readme_are_valid_as_they_stand() -> None:
+    examples = [tomllib.loads(text) for text in re.findall(r"```toml\n(.*?)```", README, re.DOTALL)]
+    profiles = [parse_profile(example) for example in examples if "hosts" not in example]
+    assert [task.kinds[0] for profile in profiles for task in profile.task] == list(KINDS)
 
 
 def test_every_file_the_readme_names_exists() -> None:

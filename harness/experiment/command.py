@@ -71,7 +71,7 @@ class CommandRun(Run):
             "starts_at_once": is_server,
             "awaits_port": is_server,
         }
-        argv = [sys.executable, "-m", "harness.experiment.command_process"]
+        argv = [sys.executable, "-m", "harness.provision.supervisor"]
         return ProcessSpec(_NODES[program], program, argv, configuration, log / f"{program}.log", ready_timeout_s)
 
     def _load(self, events: EventLog) -> None:

@@ -6,8 +6,8 @@ import secrets
 import string
 import sys
 import time
-from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -26,11 +26,13 @@ from harness.experiment.processes import INSTANCE_MODULE, LOAD_MODULES
 from harness.experiment.run import Run
 from harness.experiment.run_record import RunRecord
 from harness.experiment.summary import summarise, unusable
+from harness.experiment.user_tasks import UserTasks
 from harness.experiment.verification import MODULE as VERIFY_MODULE
 from harness.options import RunOptions
 from harness.plan import Plan, PlannedRun
 from harness.profile.images import known_images
 from harness.profile.model import Profile
+from harness.profile.tasks import LOCALHOST
 from harness.profile.topology import make_topology
 from harness.provision.connections.local import LocalConnection
 from harness.provision.connections.spawned import NotReady
@@ -42,11 +44,14 @@ from harness.record.events import read_events
 from harness.record.manifest import collect_manifest
 from harness.record.rundir import EFFECTIVE, EVENTS, MANIFEST, POINTS, PROFILE, SERIES, SUMMARY, Folder, RunDirectory
 from harness.record.summary import ExperimentRun, ExperimentSummary, RunSummary
+from harness.remote.host_task import TaskFailed
 from harness.report.live import LiveView
 from harness.report.show import show
 from harness.testbed.testbed import Testbed
+from harness.testbed.topology import NODES
 
 STATUS_SUFFIX = ".status"
+TASKS = "tasks.json"
 LOG = "experiment.log"
 LOG_WIDTH = 160
 SMALL_DISK_BYTES = 32 << 20
@@ -60,6 +65,7 @@ class ExperimentResult:
     exit_code: int
     path: Path
     summary: dict[str, Any]
+    tasks: list[dict[str, Any]] = field(default_factory=list)
 
 
 def new_run_id() -> str:
@@ -126,19 +132,30 @@ class Experiment:
         render = ansible_renderer(self._print, options.diff)
         self._template = template
         self._testbed = Testbed(make_topology(profile, self._id), render, LocalConnection(template))
+        places = {node: (LOCALHOST, self._testbed.topology.netns(node)) for node in NODES}
+        self._tasks = UserTasks(profile.task, places, options, render)
         self._started_utc = datetime.now(UTC).isoformat()
         self._runs: list[ExperimentRun] = []
         self._standing = False
 
     def check(self) -> ExperimentResult:
-        """Only observe what provisioning would change."""
-        require_programs(self._profile)
-        recap = self._testbed.provision(check=True)
-        return ExperimentResult(0, self._options.results, {"recap": recap})
+        """Only observe what tasks and provisioning would change."""
+        self._require_programs()
+        with closing(self._tasks):
+            self._tasks.on_hosts(check=True)
+            recap = self._testbed.provision(check=True)
+            self._tasks.on_nodes(check=True)
+            self._tasks.after(check=True)
+        return ExperimentResult(0, self._options.results, {"recap": recap}, self._tasks.document())
+
+    def _require_programs(self) -> None:
+        """MachineError before anything is done, unless tasks are to bring what is missing."""
+        if not self._tasks:
+            require_programs(self._profile)
 
     def carry_out(self) -> ExperimentResult:
         """From the experiment's directory to its summary."""
-        require_programs(self._profile)
+        self._require_programs()
         directory = self._prepare()
         if not self._to_file:
             return self._carry_out(directory)
@@ -150,26 +167,47 @@ class Experiment:
         reason = "interrupted"
         try:
             try:
-                self._testbed.provision()
-                self._standing = True
+                self._testbed.claim()
+                self._tasks.on_hosts()
+                require_programs(self._profile)
+                self._provision()
                 directory.write_json("testbed.json", self._testbed_document())
                 self._learn_links(directory)
                 for run in self._plan.runs:
                     self._one(directory, run)
+                self._tasks.after()
                 reason = ""
             finally:
-                if self._options.keep:
-                    self._testbed.keep()
-                    self._print(f"testbed {self._id} left standing; harness clean removes it")
-                else:
-                    self._testbed.teardown()
+                self._leave(directory)
         except HarnessError as error:
             reason = str(error)
             raise
         finally:
             summary = self._finish(directory, reason)
         failed = any(run.verdict == "FAILED" for run in self._runs)
-        return ExperimentResult(1 if failed else 0, directory.path, summary.model_dump(mode="json"))
+        document = summary.model_dump(mode="json")
+        return ExperimentResult(1 if failed else 0, directory.path, document, self._tasks.document())
+
+    def _provision(self) -> None:
+        """Build the testbed, or bring it back to what it shall be, with the tasks of its nodes."""
+        if not self._testbed.is_standing:
+            self._tasks.leave_nodes()
+        self._testbed.provision()
+        self._tasks.on_nodes()
+        self._standing = True
+
+    def _leave(self, directory: RunDirectory) -> None:
+        """Undo the tasks of the nodes, the testbed, and the tasks of the hosts, each whatever becomes of the others."""
+        with ExitStack() as stack:
+            if self._tasks:
+                stack.callback(lambda: directory.write_json(TASKS, {"tasks": self._tasks.document()}))
+            stack.callback(self._tasks.close)
+            if self._options.keep:
+                stack.callback(self._print, f"testbed {self._id} left standing; harness clean removes it")
+                stack.callback(self._testbed.keep)
+            else:
+                stack.callback(self._testbed.teardown)
+            stack.callback(self._tasks.leave_nodes)
 
     def _prepare(self) -> RunDirectory:
         """Everything that is known before the run, on the disk before anything is created."""
@@ -217,8 +255,7 @@ class Experiment:
             self._options.recorded(folder.path, growing=True)
         try:
             if not self._standing:
-                self._testbed.provision()
-                self._standing = True
+                self._provision()
             with self._disk(folder), LiveView(title, self._console) as view:
                 kind = CommandRun if self._profile.load.workload == "command" else Run
                 known = (self._profile, self._testbed, run, folder, view.update, self._template, self._run_id(run))
@@ -227,6 +264,8 @@ class Experiment:
             self._standing = not self._plan.impairments
             with closing(record):
                 summary = self._summarise(folder, record)
+        except TaskFailed:
+            raise  # it says nothing of the migration
         except OSError as error:
             # A file that cannot be written or read says nothing of the migration. Nothing of the run is left running.
             reason = f"{error.filename or folder.path}: {error.strerror or error}"

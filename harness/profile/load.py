@@ -213,10 +213,16 @@ def _table(location: tuple[int | str, ...]) -> type[Table]:
             continue  # an element of an array of tables, which its name has led to
         annotation = _annotation(table, key)
         element = get_args(annotation)[0] if get_origin(annotation) is tuple else annotation
-        if not (isinstance(element, type) and issubclass(element, Table)):
+        # A table, or a table that may be left out.
+        found = next((each for each in (element, *get_args(element)) if _is_table(each)), None)
+        if found is None:
             break
-        table = element
+        table = found
     return table
+
+
+def _is_table(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Table)
 
 
 def _annotation(table: type[Table], key: int | str) -> Any:

@@ -19,6 +19,7 @@ from harness.profile.faults import FaultTable
 from harness.profile.links import Impairment, Links
 from harness.profile.quantities import PositiveTime, Rate, Size, SnapshotRate, Time
 from harness.profile.table import Table
+from harness.profile.tasks import TaskTable
 from harness.profile.workloads import Load
 from harness.sink.target import DEFAULT_BUCKET, checked_name, checked_url
 from harness.units import parse_rate, parse_size, parse_time
@@ -242,6 +243,9 @@ class Profile(Table):
     fault: Annotated[tuple[FaultTable, ...], BeforeValidator(_as_tuple)] = Field(
         default=(), max_length=16, description="What goes wrong on purpose, in every run."
     )
+    task: Annotated[tuple[TaskTable, ...], BeforeValidator(_as_tuple)] = Field(
+        default=(), max_length=100, description="What is done on hosts and nodes before and after all runs."
+    )
 
     @property
     def name(self) -> str:
@@ -270,10 +274,10 @@ class Profile(Table):
     def document(self) -> dict[str, Any]:
         """The effective profile as TOML data, every default filled in; parses back to an equal profile.
 
-        Links of which nothing is said stay unsaid: their conditions follow from [uplink].
+        Links and tasks of which nothing is said stay unsaid.
         """
         document = self.model_dump(mode="json", by_alias=True, exclude_none=True)
-        for name in ("links", "impairment"):
+        for name in ("links", "impairment", "task"):
             if (said := _without_nothing(document.pop(name))) is not None:
                 document[name] = said
         return document

@@ -17,7 +17,7 @@ from harness.provision.owner import orphans
 from harness.provision.scratch import KIND as SCRATCH
 from harness.provision.scratch import remove_scratch
 from harness.provision.state_directory import lock_state, remove_state_directory, state_directory
-from harness.provision.tasks import small_disk
+from harness.provision.tasks import file, small_disk
 from harness.provision.termination import Identity, end_processes
 
 _ROUNDS = 5
@@ -51,7 +51,7 @@ class _Dead:
         owner = self.record.owner
         standing = [item for item in reversed(self.record.objects.values()) if not item.gone]
         if owner is not None and not owner.is_of_this_boot:
-            return [item for item in standing if item.kind in (SCRATCH, small_disk.KIND)]
+            return [item for item in standing if item.kind in (SCRATCH, small_disk.KIND, file.KIND)]
         return standing
 
 
@@ -196,6 +196,8 @@ def _remove(item: OwnedObject) -> bool:
         return _restore_sysctl(item)
     if item.kind == SCRATCH:
         return remove_scratch(item.name, item.identity)
+    if item.kind == file.KIND:
+        return file.restore_file(item.name, item.identity)
     if item.kind == small_disk.KIND:
         return small_disk.unmount_keeping(Path(item.name), item.identity.get("device"))
     return False  # everything else lives inside a namespace and goes with it

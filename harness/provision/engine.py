@@ -131,6 +131,7 @@ class Engine:
             self._abandon()
             raise DeadlineExceeded(f"{task.name} [{task.node}]: not finished within {task.deadline_s:g} s") from None
         except KeyboardInterrupt:
+            task.cancel()
             self._wait_until_idle(task.deadline_s)
             raise
 

@@ -93,6 +93,9 @@ class Task(ABC):
     def apply(self, context: Context, changes: Sequence[Change]) -> None:
         """Carry the changes out."""
 
+    def cancel(self) -> None:  # noqa: B027  (most tasks are quick)
+        """Break off what takes long, from another thread than the one at work, which then fails. Nothing by default."""
+
     def verify(self, context: Context) -> None:
         """Observe again; VerifyFailed when something is still different."""
         left = self.diff(self.observe(context))

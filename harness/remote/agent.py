@@ -1,20 +1,22 @@
 """`python -m harness.remote.agent`: our code on a host, spoken to over its standard input and output.
 
 Frames (harness.remote.frames). First from here: {"hello": version, "digest", "pid", "host"}. Requests {"id", "call",
-"arguments"} are answered in order by {"id", "result"} or {"id", "error", "exit_code"}. It listens on nothing, and ends
-when its input does, after the programs it was asked to start.
+"arguments"} are answered in order by {"id", "result"} or {"id", "error", "exit_code"}. It listens on nothing. It ends
+when its input does, after the programs it was asked to start, and then undoes all it has made.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from harness import __version__
 from harness.errors import HarnessError, ProtocolError
@@ -54,7 +56,25 @@ CALLS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "start": start,
     "program_event": program_event,
 }
-"""Everything an agent does."""
+"""What an agent does beside its parts."""
+
+
+class Part(Protocol):
+    """Calls of an agent that do leave something behind, and the way to undo it."""
+
+    @property
+    def calls(self) -> Mapping[str, Callable[..., dict[str, Any]]]:
+        """By name."""
+
+    def close(self) -> None:
+        """Undo everything. HarnessError."""
+
+
+def make_parts() -> list[Part]:
+    """All of them, in the order in which they may depend on each other; nothing is done yet."""
+    from harness.remote.task_part import TaskPart
+
+    return [TaskPart()]
 
 
 def answer(request: Mapping[str, Any], calls: Mapping[str, Callable[..., dict[str, Any]]] = CALLS) -> dict[str, Any]:
@@ -73,19 +93,38 @@ def answer(request: Mapping[str, Any], calls: Mapping[str, Callable[..., dict[st
 
 
 def serve(source: BinaryIO, sink: BinaryIO) -> None:
-    """Answer until the end of the input. ProtocolError for bytes that are no request."""
+    """Answer until the end of the input, then undo what was done. ProtocolError for bytes that are no request."""
     hello = {"hello": __version__, "digest": make_wheel().digest, "pid": os.getpid(), "host": platform.node()}
     _send(sink, hello)
-    reader = FrameReader()
-    while data := source.read1(_READ_BYTES):  # type: ignore[attr-defined]
-        reader.feed(data)
-        while (request := reader.next_message()) is not None:
-            _send(sink, answer(request))
+    parts = make_parts()
+    calls = dict(CALLS)
+    for part in parts:
+        calls.update(part.calls)
+    try:
+        reader = FrameReader()
+        while data := source.read1(_READ_BYTES):  # type: ignore[attr-defined]
+            reader.feed(data)
+            while (request := reader.next_message()) is not None:
+                _send(sink, answer(request, calls))
+    finally:
+        for part in reversed(parts):
+            try:
+                part.close()
+            except Exception:  # the rest must be undone, too; what is left is recorded for `harness clean`
+                log.exception("undoing")
 
 
 def _send(sink: BinaryIO, message: dict[str, Any]) -> None:
-    sink.write(pack(message))
-    sink.flush()
+    # Who is not there any more is told nothing; the end of the input says the same.
+    with contextlib.suppress(BrokenPipeError):
+        sink.write(pack(message))
+        sink.flush()
+
+
+def _terminated(number: int, _frame: object) -> None:
+    """End as at the end of the input; once, so that undoing is not itself cut short."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def main() -> int:
@@ -94,13 +133,15 @@ def main() -> int:
     # Whatever prints must not come between the frames.
     sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    # The end of a session ends its programs by a signal where it was not closed in order; what was made is then undone.
+    # (Ignored, it would be for all they start, too.)
+    signal.signal(signal.SIGHUP, lambda *_: None)
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         serve(sys.stdin.buffer, sink)
     except ProtocolError as error:
         log.error("%s", error)
         return error.exit_code
-    except BrokenPipeError:
-        return 1
     finally:
         end_started()
     return 0

@@ -11,9 +11,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from harness.errors import ProtocolError
+from harness.remote.caller import Caller
 
 EXCHANGES = 16
 """Enough that one of them meets no queue."""
@@ -24,13 +24,6 @@ WANDER_PPM = 30
 
 _PPM = 1_000_000
 _CLOCK_MAX_NS = 1 << 63
-
-
-class Agent(Protocol):
-    """What is needed of the other side: harness.remote.session.RemoteHost has it."""
-
-    def call(self, name: str, deadline_s: float = ..., **arguments: Any) -> dict[str, Any]:
-        """One call and its answer."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +108,13 @@ def estimate(exchanges: Sequence[Exchange]) -> ClockEstimate:
     return ClockEstimate(at_ns, best.theirs_ns - at_ns, bound_ns)
 
 
-def measure_clock(agent: Agent, exchanges: int = EXCHANGES, deadline_s: float = 5.0) -> ClockEstimate:
+def measure_clock(agent: Caller, exchanges: int = EXCHANGES, deadline_s: float = 5.0) -> ClockEstimate:
     """Estimate a host's offset by asking its agent; each exchange has the deadline. What `call` raises; ProtocolError
     for an answer that is no time."""
     return estimate([_exchange(agent, deadline_s) for _ in range(exchanges)])
 
 
-def _exchange(agent: Agent, deadline_s: float) -> Exchange:
+def _exchange(agent: Caller, deadline_s: float) -> Exchange:
     sent_ns = time.monotonic_ns()
     answer = agent.call("clock", deadline_s)
     received_ns = time.monotonic_ns()

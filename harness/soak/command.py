@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from harness.errors import UsageError
 from harness.profile import load_profile
 from harness.soak.soak import Soak
 from harness.soak.table import promises_table, summary_table
@@ -27,6 +28,8 @@ def soak(profile: Path, count: int, seed: int, overrides: tuple[str, ...], resul
     from harness.provision.unprivileged import enter
 
     loaded = load_profile(profile, overrides)
+    if loaded.task:
+        raise UsageError(f"{profile}: task: [[task]]s are for `harness run` and `harness sweep`; take them out")
     enter()
     gather_facts().require_testbed()
     ensure_warm(lambda text: click.echo(text, err=True))

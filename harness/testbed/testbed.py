@@ -157,14 +157,10 @@ class Testbed:
             finally:
                 engine.close()
         self.facts.require_testbed()
-        if self._engine is None:
-            self._ownership = Ownership.acquire(self.topology.run_id, self._state_directory)
-            self._context = Context(self.connection, self._ownership)
-            self._engine = Engine(self._context, self._callback)
-            self._begin(self._ownership)
+        engine = self.claim()
         try:
             self._close_fabric()
-            recap = self._engine.run(play, tasks)
+            recap = engine.run(play, tasks)
             # The latency generator keeps drain frames behind the others by itself.
             hold_ns = overtaking_ns(self.topology.ever[names.SOURCE, "down"]) if self.backend == NETEM else 0
             self._fabric = Fabric(self.topology.run_id, self.connection, self.topology, hold_ns)
@@ -172,6 +168,16 @@ class Testbed:
             self.teardown()
             raise
         return recap
+
+    def claim(self) -> Engine:
+        """Become the one run on this machine, if this one is not yet, as `provision` does; the engine to use. Errors as
+        `provision`."""
+        if self._engine is None:
+            self._ownership = Ownership.acquire(self.topology.run_id, self._state_directory)
+            self._context = Context(self.connection, self._ownership)
+            self._engine = Engine(self._context, self._callback)
+            self._begin(self._ownership)
+        return self._engine
 
     def _begin(self, ownership: Ownership) -> None:
         """Remove what runs that died here have left; testbeds that were kept on purpose stay. CleanupError."""

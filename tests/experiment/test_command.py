@@ -16,10 +16,10 @@ import pytest
 
 from harness.errors import MachineError
 from harness.experiment.command import filled, require_programs
-from harness.experiment.command_process import open_ports
 from harness.experiment.command_summary import judge_client
 from harness.migration.outcome import MigrationOutcome
 from harness.profile import Profile, parse_profile
+from harness.provision.supervisor import open_ports
 from harness.record.summary import CommandSummary
 
 WAIT_S = 60.0
@@ -100,7 +100,7 @@ class Supervised:
         self.output = folder / "output"
         task = {"output_bytes_max": 1000, "starts_at_once": True, "awaits_port": False, **change}
         self.popen = subprocess.Popen(
-            [*OWN_PORTS, sys.executable, "-m", "harness.experiment.command_process"],
+            [*OWN_PORTS, sys.executable, "-m", "harness.provision.supervisor"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -102,6 +102,20 @@ class Sysctls(Task):
                 restore_on_host(context, name)
 
 
+class RequiredSysctls(Sysctls):
+    """The same, of parameters that have to exist: MachineError naming one that does not."""
+
+    def observe(self, context: Context) -> State:
+        try:
+            found = context.connection.run(self.netns, lambda: {name: read_sysctl(name) for name in self.values})
+        except NamespaceMissing:
+            return {}
+        for name, value in found.items():
+            if value is None:
+                raise MachineError(f"kernel parameter {name}: this kernel has none of that name")
+        return found
+
+
 class SysctlMember(Task):
     """A word that a list-valued parameter of the host has to contain, whatever else it contains."""
 
