@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 _TINY = 1e-9
 
@@ -34,6 +33,8 @@ def blocked_rank_test(values: Sequence[float], groups: Sequence[int], blocks: Se
     None where no block has values of two groups, or all values of every block are equal. ValueError for lengths that
     differ or a value that is not finite.
     """
+    from scipy import stats
+
     y, group, block = np.asarray(values, float), np.asarray(groups, int), np.asarray(blocks, int)
     if not y.shape == group.shape == block.shape:
         raise ValueError("values, groups and blocks differ in length")
@@ -63,6 +64,8 @@ def _block(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Of one block: by how much the sum of each group's scores exceeds the expected one, and the covariance of that
     over all ways of dealing the block's values to its groups."""
+    from scipy import stats
+
     size = y.size
     ridits = stats.rankdata(y) / (size + 1)
     variance = float(np.mean((ridits - ridits.mean()) ** 2))

@@ -2,6 +2,8 @@
 
 None in a sample means "not measured" and is left out. Nothing here returns NaN: what a sample is too small or too
 uniform for is None. ValueError for a value that is not finite or a confidence outside (0, 1).
+
+SciPy's distributions are loaded by the functions that need them; they would cost every command a second and 70 MB.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 Sample = Iterable[float | None]
 Floats = npt.NDArray[np.float64]
@@ -74,6 +75,8 @@ def estimate(values: Sample, confidence: float = CONFIDENCE) -> Estimate:
     None (not measured) is left out. No value gives mean None, one value gives half_width None: one repetition says
     nothing of its spread. ValueError for a value that is not finite or a confidence outside (0, 1).
     """
+    from scipy import stats
+
     _check_confidence(confidence)
     present = _present(values)
     count = len(present)
@@ -100,6 +103,8 @@ def bootstrap_interval(
     None where resampling says nothing: all values equal, or so few that a resample of nothing but the smallest value
     (probability n^-n) is likelier than the tail left out, so that the interval would be the range (3 values at 95 %).
     """
+    from scipy import stats
+
     _check_confidence(confidence)
     present = _present(values)
     count = len(present)
@@ -127,6 +132,8 @@ def mann_whitney(first: Sample, second: Sample) -> RankTest | None:
     Exact for small samples, with ties by going through every way of dealing the values to the two samples; otherwise
     the normal approximation, corrected for ties and continuity.
     """
+    from scipy import stats
+
     a, b = _array(first), _array(second)
     if not a.size or not b.size:
         return None
@@ -176,6 +183,8 @@ def shift(first: Sample, second: Sample, confidence: float = CONFIDENCE) -> Shif
 
 def _left_out(first_count: int, second_count: int, confidence: float) -> tuple[int, float]:
     """(pairwise differences left out at either end, confidence of what remains)."""
+    from scipy import stats
+
     pairs = first_count * second_count
     tail = (1 - confidence) / 2
     if pairs > PAIRS_EXACT_MAX:
@@ -208,6 +217,8 @@ def _wins(a: Floats, b: Floats) -> float:
 
 def _exact_p_with_ties(pooled: Floats, second_count: int, u: float) -> float:
     """Share of all ways of dealing the values that lie as far from the expected U as the one seen, or farther."""
+    from scipy import stats
+
     ranks = stats.rankdata(pooled)
     chosen = np.array(list(combinations(range(pooled.size), second_count)))
     every_u = ranks[chosen].sum(axis=1) - second_count * (second_count + 1) / 2
