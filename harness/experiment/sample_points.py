@@ -12,6 +12,8 @@ from harness.record.events import Event
 from harness.record.lineprotocol import Value, format_point
 from harness.testbed.counters import FabricCounters
 
+LOOPBACK = "lo"
+
 
 @dataclass(frozen=True)
 class Written:
@@ -105,6 +107,8 @@ def _host_points(of: PointTags, first: HostSample, last: HostSample) -> Iterator
 def _link_points(of: PointTags, counters: FabricCounters) -> Iterator[str]:
     meters = {(q.node, q.link): q for q in counters.qdiscs if q.kind == "tbf"}
     for link in counters.links:
+        if link.link == LOOPBACK:  # nothing of a run passes it
+            continue
         meter = meters.get((link.node, link.link))
         fields = {
             "rx_packets": link.rx_packets,
