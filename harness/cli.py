@@ -78,7 +78,7 @@ def cli(context: click.Context, debug: bool) -> None:
 @click.option(
     "--inventory",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Hosts beside this one; hosts.toml in the profile's folder unless given.",
+    help="Hosts beside this one, rather than placement.inventory (hosts.toml in the profile's folder).",
 )
 @click.option("--keep", is_flag=True, help="Leave the testbed standing; 'harness clean' removes it.")
 @click.option("--json", "as_json", is_flag=True, help=_JSON_HELP)
@@ -108,16 +108,22 @@ def run(
 
     loaded = load_profile(profile, overrides)
     if faults is not None:
+        if loaded.placement.hosts:
+            raise UsageError("--faults: not with [placement]: faults are carried out on this host only")
         loaded = loaded.with_drawn_faults(_seed(faults))
     plan = make_plan(loaded)
     server = loaded.record.influxdb
     target = find_target(influx, (server.url, server.org, server.bucket), os.environ)
+    hosts = inventory or profile.parent / loaded.placement.inventory
     if dry_run:
         backend, refusal = _backend(loaded)
+        placement = _placement(loaded, hosts)
         if as_json:
-            _print_json({"profile": loaded.document(), "plan": plan.document(), "latency_backend": backend})
+            document = {"profile": loaded.document(), "plan": plan.document(), "latency_backend": backend}
+            _print_json({**document, "placement": placement} if placement else document)
         else:
-            for label, text in [*describe(plan, loaded), ("backend", f"{backend['name']}: {backend['reason']}")]:
+            shown = [*describe(plan, loaded), ("backend", f"{backend['name']}: {backend['reason']}")]
+            for label, text in [*shown, *(("placement", f"{node} on {host}") for node, host in placement.items())]:
                 click.echo(f"{label:<16} {text}")
         return refusal
     from harness.provision.facts import gather_facts
@@ -141,10 +147,10 @@ def run(
         keep=keep,
         check=check,
         diff=diff,
-        inventory=inventory or profile.parent / "hosts.toml",
         tags=_words(tags),
         skip_tags=_words(skip_tags),
         json=as_json,
+        inventory=hosts,
     )
     if not check:
         ensure_warm(lambda text: click.echo(text, err=True))
@@ -160,6 +166,16 @@ def run(
 def _words(given: tuple[str, ...]) -> tuple[str, ...]:
     """The words of options that are repeated, or have several with commas between them."""
     return tuple(word.strip() for text in given for word in text.split(",") if word.strip())
+
+
+def _placement(profile: Profile, inventory: Path) -> dict[str, str]:
+    """Hosts of the nodes that are not on this one, as the inventory knows them. UsageError for one it does not."""
+    if not profile.placement.hosts:
+        return {}
+    from harness.remote.hosts import load_hosts
+
+    hosts = load_hosts(inventory)
+    return {node: hosts[host].title for node, host in profile.placement.hosts.items()}
 
 
 def _backend(profile: Profile) -> tuple[dict[str, str], int]:

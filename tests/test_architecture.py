@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "harness.record": LOW | {"harness.measure"},
     "harness.sink": BASE | {"harness.options", "harness.record"},
     "harness.migration": LOW,
-    "harness.testbed": LOW | {"harness.migration"},
+    "harness.testbed": LOW | {"harness.migration", "harness.measure.host"},
     "harness.vei": INSTANCE,
     # Started in the namespaces like an instance, whose way to open ports it shares.
     "harness.latency_generator": BASE | {"harness.dataplane", "harness.vei"},
@@ -57,7 +57,8 @@ ALLOWED: dict[str, set[str]] = {
     "harness.sweep": MIDDLE
     | {"harness.profile", "harness.plan", "harness.options", "harness.experiment"}
     | {"harness.bench", "harness.calibrate", "harness.doctor.cache", "harness.sink", "harness.remote"},
-    "harness.remote": LOW | {"harness.profile"},
+    # Its agent builds and reads a part of a testbed on another host.
+    "harness.remote": LOW | {"harness.profile", "harness.testbed", "harness.measure.host", "harness.doctor.cache"},
     "harness.cli": {"harness"},
     "harness.__main__": {"harness.cli"},
     "loadgen": PROGRAM,

@@ -72,20 +72,32 @@ def take_reading(
     fabric: FabricCounters,
     reasons: Mapping[int, str],
     generator_nodes: Sequence[str] = (),
+    element_nodes: Sequence[Sequence[str]] = (),
 ) -> Reading:
     """Copy every counter now. OSError without /proc.
 
     pages and elements: a page for every process there has been in that place, the present one last. The elements are
-    latency generators where these have links to stand in.
+    latency generators where these have links to stand in. element_nodes: where there is an element for each host, the
+    instances each of them stands at.
     """
     is_generator = bool(generator_nodes)
+    stands_at = element_nodes or [names.INSTANCES] * len(elements)
+    counted = [_of_element(*item) for item in zip(elements, stands_at, strict=True)] if not is_generator else []
     return Reading(
         {node: _together([read_status(page, PORTS, dict(reasons)) for page in boots]) for node, boots in pages.items()},
-        _together([read_status(page, 2 * PORTS, {}) for page in elements]) if elements and not is_generator else None,
+        _together(counted) if counted else None,
         fabric,
         softnet_dropped_packets(SOFTNET.read_text()),
         read_generator(elements, generator_nodes) if is_generator else {},
     )
+
+
+def _of_element(page: np.ndarray, nodes: Sequence[str]) -> dict[str, Any]:
+    """Counters of an element, with ports of zeros in place of those at other instances."""
+    status = read_status(page, PORTS * len(nodes), {})
+    none = [dict.fromkeys(port, 0) for port in status["ports"][:PORTS]]
+    own = {node: status["ports"][PORTS * at : PORTS * (at + 1)] for at, node in enumerate(nodes)}
+    return {**status, "ports": [port for node in names.INSTANCES for port in own.get(node, none)]}
 
 
 def _together(boots: list[dict[str, Any]]) -> dict[str, Any]:

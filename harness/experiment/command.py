@@ -79,7 +79,7 @@ class CommandRun(Run):
         pids = self._note_pids()
         for title in _NODES:
             pids.pop(title, None)
-        self._record.before = self._reading()
+        self._record.before = self._watch.reading(self._processes)
         self._record.host.append(read_host(pids))
         watched = Watched(self._record.pages, None, {}, pids, self._testbed.fabric, 0)
         self._sampler = Sampler(watched, timing.interval_ns, self._show)
@@ -103,7 +103,7 @@ class CommandRun(Run):
         self._record.host.append(read_host(pids))
         if SERVER in self._processes:
             self._processes[SERVER].process.stop()
-        self._record.after, self._record.is_quiet = self._quiet_reading()
+        self._record.after, self._record.is_quiet = self._watch.quiet_reading(self._processes)
 
     def _client_ended(self, until_ns: int) -> bool:
         """Wait until the client has ended or CLOCK_MONOTONIC reaches `until_ns`; whether it has ended."""

@@ -14,13 +14,14 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.experiment.blind_summary import summarise_blind
 from harness.experiment.calibration import Calibrate, calibrated, with_links
 from harness.experiment.command import CommandRun, require_programs
 from harness.experiment.command_summary import summarise_command
 from harness.experiment.faults import needs_small_disk
 from harness.experiment.latency_generator import GENERATOR_MODULE
+from harness.experiment.placed import placed_topology, require_one_piece
 from harness.experiment.points import has_summary_point, run_points, series_of, summary_point
 from harness.experiment.processes import INSTANCE_MODULE, LOAD_MODULES
 from harness.experiment.run import Run
@@ -32,8 +33,6 @@ from harness.options import RunOptions
 from harness.plan import Plan, PlannedRun
 from harness.profile.images import known_images
 from harness.profile.model import Profile
-from harness.profile.tasks import LOCALHOST
-from harness.profile.topology import make_topology
 from harness.provision.connections.local import LocalConnection
 from harness.provision.connections.spawned import NotReady
 from harness.provision.connections.template import Template
@@ -45,8 +44,10 @@ from harness.record.manifest import collect_manifest
 from harness.record.rundir import EFFECTIVE, EVENTS, MANIFEST, POINTS, PROFILE, SERIES, SUMMARY, Folder, RunDirectory
 from harness.record.summary import ExperimentRun, ExperimentSummary, RunSummary
 from harness.remote.host_task import TaskFailed
+from harness.remote.spread import Spread, connected
 from harness.report.live import LiveView
 from harness.report.show import show
+from harness.testbed.site import SiteLost
 from harness.testbed.testbed import Testbed
 from harness.testbed.topology import NODES
 
@@ -85,12 +86,23 @@ def run_experiment(
     """
     console = Console(file=sys.stderr if options.json else sys.stdout, highlight=False)
     if options.check:
-        return Experiment(profile, plan, options, console).check()
-    with interruptible(), process_template() as processes:
-        result = Experiment(profile, plan, options, console, processes, calibrate).carry_out()
+        with _hosts(profile, options, console) as spread:
+            return Experiment(profile, plan, options, console, spread=spread).check()
+    with interruptible(), process_template() as processes, _hosts(profile, options, console) as spread:
+        calibrated_by = calibrate if spread is None else None  # its probes are on one host
+        result = Experiment(profile, plan, options, console, processes, calibrated_by, spread).carry_out()
     if not options.json:
         show(result.path, console=console)
     return result
+
+
+def _hosts(profile: Profile, options: RunOptions, console: Console) -> AbstractContextManager[Spread | None]:
+    """The other hosts of a profile's nodes, connected within the block; None where there are none."""
+    nodes = profile.placement.hosts
+    if not nodes:
+        return nullcontext()
+    require_one_piece(options)
+    return connected(nodes, options.inventory, lambda text: console.print(text, markup=False, soft_wrap=True))
 
 
 def run_quietly(
@@ -123,7 +135,12 @@ class Experiment:
         console: Console | None,
         template: Template | None = None,
         calibrate: Calibrate | None = None,
+        spread: Spread | None = None,
     ) -> None:
+        if profile.placement.hosts and spread is None:
+            raise UsageError(
+                "placement: nodes on several hosts are for `harness run`; leave it out (--set placement.NODE=localhost)"
+            )
         self._calibrate, self._links = calibrate, not_calibrated("")
         self._profile, self._plan, self._options = profile, plan, options
         self._console = console or Console(quiet=True)
@@ -131,8 +148,10 @@ class Experiment:
         self._id = new_run_id()
         render = ansible_renderer(self._print, options.diff)
         self._template = template
-        self._testbed = Testbed(make_topology(profile, self._id), render, LocalConnection(template))
-        places = {node: (LOCALHOST, self._testbed.topology.netns(node)) for node in NODES}
+        topology, sites = placed_topology(profile, self._id, spread), () if spread is None else spread.sites
+        self._testbed = Testbed(topology, render, LocalConnection(template), sites=sites)
+        self._wanted_control = topology.congestion_control
+        places = {node: (topology.placement.host_of(node), topology.netns(node)) for node in NODES}
         self._tasks = UserTasks(profile.task, places, options, render)
         self._started_utc = datetime.now(UTC).isoformat()
         self._runs: list[ExperimentRun] = []
@@ -230,11 +249,21 @@ class Experiment:
         testbed = self._testbed
         links = {f"{node} {way}": asdict(each) for (node, way), each in testbed.topology.conditions.items()}
         backend = {"latency_backend": testbed.backend, "latency_backend_reason": testbed.backend_reason}
-        if testbed.congestion_control != testbed.topology.congestion_control:
-            wanted = testbed.topology.congestion_control
-            self._print(f"state streams use TCP {testbed.congestion_control}: {wanted} needs root on this machine")
+        if testbed.congestion_control != self._wanted_control:
+            why = "needs root on this machine" if testbed.facts.rootless else "cannot be allowed on every host"
+            self._print(f"state streams use TCP {testbed.congestion_control}: {self._wanted_control} {why}")
         rights = {"congestion_control": testbed.congestion_control, "rootless": testbed.facts.rootless}
-        return {**backend, **rights, "conditions": links, **self._counters()}
+        return {**backend, **rights, **self._placement_document(), "conditions": links, **self._counters()}
+
+    def _placement_document(self) -> dict[str, Any]:
+        """Where the nodes are, if they are not all here."""
+        topology, placement = self._testbed.topology, self._testbed.topology.placement
+        if not placement.is_spread:
+            return {}
+        hosts = {
+            host: {"nodes": topology.nodes_on(host), **asdict(placement.underlay[host])} for host in placement.others
+        }
+        return {"placement": hosts, "mtu_bytes": topology.mtu_bytes}
 
     def _learn_links(self, directory: RunDirectory) -> None:
         """What is known of the links, on the disk before the first run."""
@@ -266,6 +295,12 @@ class Experiment:
                 summary = self._summarise(folder, record)
         except TaskFailed:
             raise  # it says nothing of the migration
+        except SiteLost as error:
+            # It says nothing of the migration, and there is no testbed any more.
+            self._standing = False
+            lost = unusable(started_ns, self._plan, self._profile, run, self._run_id(run), str(error), "INVALID")
+            self._keep(folder, run, with_links(lost, self._links), started_ns)
+            raise
         except OSError as error:
             # A file that cannot be written or read says nothing of the migration. Nothing of the run is left running.
             reason = f"{error.filename or folder.path}: {error.strerror or error}"

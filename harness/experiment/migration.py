@@ -21,9 +21,9 @@ from harness.migration.transport import Deadline
 from harness.plan import PlannedRun
 from harness.profile.derived import load_duration_ns, snapshot_rate_bps
 from harness.profile.model import Profile
-from harness.provision.inventory import Inventory
 from harness.record.summary import AttemptSummary, Encryption, MigrationSummary, PortDepths
 from harness.testbed import topology as names
+from harness.testbed.placement import Placement
 from harness.testbed.testbed import Testbed
 
 CONTROL_DEADLINE_NS = 5_000_000_000
@@ -99,11 +99,11 @@ class Controls:
             channel.close()
 
 
-def encrypts(profile: Profile, inventory: Inventory) -> bool:
+def encrypts(profile: Profile, placement: Placement) -> bool:
     """Whether the control connections and state streams of a run are TLS: with "auto" when they leave a host."""
     wish = profile.migration.encryption
     ends = (names.FABRIC, *names.INSTANCES)
-    return len({inventory.node(name).host for name in ends}) > 1 if wish == "auto" else wish == "tls"
+    return len({placement.host_of(name) for name in ends}) > 1 if wish == "auto" else wish == "tls"
 
 
 def make_run_parties(profile: Profile) -> dict[str, TlsParty]:

@@ -17,6 +17,7 @@ from harness.profile.images import known_images
 from harness.profile.model import Profile
 from harness.profile.quantities import MIN_FRAME_BYTES
 from harness.testbed import topology as names
+from harness.testbed.placement import LOCALHOST
 from harness.testbed.testbed import ProcessSpec, Testbed
 
 LATENCY = "latency"
@@ -92,7 +93,6 @@ def load_specs(profile: Profile, testbed: Testbed, run: PlannedRun, folder: Path
     latency_ns = profile.uplink.latency_ns if testbed.backend == "delay_line" else 0
     common = {
         "run": run.number + 1,
-        "run_directory": str(folder),
         "workload": _workload(profile, run),
         "echo_addresses": [f"198.18.1.{i + 1}" for i in range(profile.load.echo_addresses)],
         "tick_ns": profile.dataplane.tick_ns,
@@ -101,7 +101,8 @@ def load_specs(profile: Profile, testbed: Testbed, run: PlannedRun, folder: Path
     }
     echoserver = {
         **common,
-        "status_path": str(status_path(folder, names.ECHOSERVER)),
+        "run_directory": str(testbed.path_on(names.ECHOSERVER, folder)),
+        "status_path": str(testbed.path_on(names.ECHOSERVER, status_path(folder, names.ECHOSERVER))),
         "interface": testbed.port_link(names.ECHOSERVER),
         "mac": names.NODE_MACS[names.ECHOSERVER],
         "gateway": EXTERIOR_ADDRESS,
@@ -109,7 +110,8 @@ def load_specs(profile: Profile, testbed: Testbed, run: PlannedRun, folder: Path
     }
     loadgen = {
         **common,
-        "status_path": str(status_path(folder, names.LOADGEN)),
+        "run_directory": str(testbed.path_on(names.LOADGEN, folder)),
+        "status_path": str(testbed.path_on(names.LOADGEN, status_path(folder, names.LOADGEN))),
         "interface": testbed.port_link(names.LOADGEN),
         "mac": names.NODE_MACS[names.LOADGEN],
         "gateway": INTERIOR_ADDRESS,
@@ -142,7 +144,8 @@ def instance_specs(
     """
     specs = [_instance(profile, testbed, instance, folder, log, secrets, boot) for instance in instances]
     if testbed.backend == "delay_line" and profile.uplink.latency_ns:
-        specs.append(_latency_element(profile, testbed, folder, log, boot))
+        for title, nodes in delay_elements(testbed).items():
+            specs.append(_latency_element(profile, testbed, title, nodes, folder, log, boot))
     if testbed.generator_nodes:
         configuration = generator_configuration(profile, testbed, seed, status_path(folder, LATENCY, boot))
         specs.append(_spec(names.FABRIC, LATENCY, GENERATOR_MODULE, configuration, log))
@@ -153,7 +156,7 @@ def _instance(
     profile: Profile, testbed: Testbed, instance: str, folder: Path, log: Path, secrets: Secrets, boot: int
 ) -> ProcessSpec:
     dataplane, migration = profile.dataplane, profile.migration
-    link = testbed.port_link(instance)
+    link, trace = testbed.port_link(instance), trace_path(folder, instance, boot)
     configuration: dict[str, Any] = {
         "image": profile.vnf.image,
         "image_directory": str(known_images()[profile.vnf.image]),
@@ -177,16 +180,29 @@ def _instance(
         "pkt_q_packets": migration.pkt_q_packets,
         "st_q_out_packets": migration.st_q_out_packets,
         "st_q_in_packets": migration.st_q_in_packets,
-        "trace_path": str(trace_path(folder, instance, boot)) if dataplane.verify else None,
-        "status_path": str(status_path(folder, instance, boot)),
+        "trace_path": str(testbed.path_on(instance, trace)) if dataplane.verify else None,
+        "status_path": str(testbed.path_on(instance, status_path(folder, instance, boot))),
     }
     return _spec(instance, instance, INSTANCE_MODULE, configuration, log)
 
 
-def _latency_element(profile: Profile, testbed: Testbed, folder: Path, log: Path, boot: int) -> ProcessSpec:
-    """One process delays the management traffic of both instances: a pair of ports for each."""
-    ports: list[dict[str, Any]] = []
+def delay_elements(testbed: Testbed) -> dict[str, tuple[str, ...]]:
+    """With the delay line: instances whose management traffic a process delays, by its title. Each host has one."""
+    placement = testbed.topology.placement
+    elements: dict[str, tuple[str, ...]] = {}
     for instance in names.INSTANCES:
+        host = placement.host_of(instance)
+        title = LATENCY if host == LOCALHOST else f"{LATENCY}-{host}"
+        elements[title] = (*elements.get(title, ()), instance)
+    return elements
+
+
+def _latency_element(
+    profile: Profile, testbed: Testbed, title: str, nodes: Sequence[str], folder: Path, log: Path, boot: int
+) -> ProcessSpec:
+    """One process delays the management traffic of the instances of a host: a pair of ports for each."""
+    ports: list[dict[str, Any]] = []
+    for instance in nodes:
         netns = testbed.topology.netns(instance)
         ports += [
             {
@@ -197,6 +213,8 @@ def _latency_element(profile: Profile, testbed: Testbed, folder: Path, log: Path
             },
             {"netns": netns, "interface": names.MANAGEMENT_PEER, "mac": None, "vnet_header": True},
         ]
+    # Where there is no fabric, it starts at the first of the nodes.
+    node = names.FABRIC if title == LATENCY else nodes[0]
     configuration = {
         "image": LATENCY,
         "image_directory": str(known_images()[LATENCY]),
@@ -209,9 +227,9 @@ def _latency_element(profile: Profile, testbed: Testbed, folder: Path, log: Path
         "pkt_q_packets": 2,
         "delay_packets": ELEMENT_DELAY_PACKETS,
         "st_q_out_packets": 1,
-        "status_path": str(status_path(folder, LATENCY, boot)),
+        "status_path": str(testbed.path_on(node, status_path(folder, title, boot))),
     }
-    return _spec(names.FABRIC, LATENCY, INSTANCE_MODULE, configuration, log)
+    return _spec(node, title, INSTANCE_MODULE, configuration, log)
 
 
 def _spec(node: str, title: str, module: str, configuration: dict[str, Any], log: Path) -> ProcessSpec:

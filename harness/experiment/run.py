@@ -8,15 +8,11 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-import numpy as np
-
 from harness.dataplane import engine_state as es
-from harness.dataplane.status_page import map_status_page
 from harness.errors import HarnessError
 from harness.experiment.attempts import Attempts
-from harness.experiment.collect import Reading, passed, take_reading
 from harness.experiment.faults import RunFaults
-from harness.experiment.impairments import Impairments, contention_specs, is_contention
+from harness.experiment.impairments import Impairments, contention_specs
 from harness.experiment.latency_generator import LatencyGenerator
 from harness.experiment.live_points import LivePoints
 from harness.experiment.migration import CONTROL, Controls, encrypts, make_run_parties, migration_settings
@@ -30,9 +26,9 @@ from harness.experiment.processes import (
 )
 from harness.experiment.run_record import RunRecord, cut_trace
 from harness.experiment.sample_points import PointTags
-from harness.experiment.sampling import Sampler, Series, Watched, map_load_page, watch_instances
+from harness.experiment.sampling import Sampler, Series, Watched
 from harness.experiment.verification import Reference
-from harness.measure.host import read_host
+from harness.experiment.watch import SETTLE_S, Watch
 from harness.migration.controller import migrate
 from harness.migration.outcome import MigrationOutcome
 from harness.migration.phases import PhaseEvent
@@ -52,11 +48,6 @@ from harness.testbed.testbed import Launched, ProcessSpec, StartedProcess, Testb
 LEAD_NS = 1_000_000_000
 """From the start command to the first packet: time for both processes to read it, also on a machine that is busy with
 others (0.7 s have been seen); a process refuses a start that is past."""
-SETTLE_S = 0.25
-"""After the last reply: time for every counter to reach its page."""
-READINGS = 10
-"""Most at one go: while something goes on and on, no two agree."""
-QUIET_WITHIN_S = 3.0
 DONE_TIMEOUT_S = 30.0
 
 
@@ -76,7 +67,7 @@ class Run:
     ) -> None:
         self._profile, self._testbed, self._run, self._folder, self._show = profile, testbed, run, folder, show
         self._template = template
-        encrypted = encrypts(profile, testbed.inventory)
+        encrypted = encrypts(profile, testbed.topology.placement)
         parties = make_run_parties(profile) if encrypted else {}
         self._secrets = Secrets(secrets.token_bytes(32), secrets.token_bytes(16), secrets.randbits(64), parties)
         self._tls = Tls(parties[CONTROLLER]) if encrypted else None
@@ -87,8 +78,7 @@ class Run:
         self._record.encryption = "tls" if encrypted else "none"
         self._processes: dict[str, StartedProcess] = {}
         self._pids: dict[str, int] = {}
-        self._past_pages: dict[str, list[np.ndarray]] = {}
-        self._elements: list[np.ndarray] = []
+        self._watch = Watch(testbed, self._record, folder)
         self._faults = RunFaults(profile.faults, testbed, self._processes, folder)
         self._controls: Controls | None = None
         self._sampler: Sampler | None = None
@@ -120,6 +110,8 @@ class Run:
                 if self._controls is not None:
                     self._controls.close()
                 self._stop_processes()
+                self._watch.bring_home()
+            self._judge_traces()
             self._note(events, "done")
         if events.unwritten_bytes:
             self._record.doubts.append(f"events.jsonl: {events.unwritten_bytes} bytes could not be written")
@@ -132,6 +124,7 @@ class Run:
         log.mkdir(exist_ok=True)
         folder = self._folder.path.resolve()
         self._testbed.fabric.steer(names.SOURCE)
+        self._testbed.open_folder(folder)
         # All of them at once: the load processes load their code while the instances boot, then wait for ARP answers.
         instances = self._testbed.launch(self._instance_specs(folder, log))
         load = self._testbed.launch(self._load_specs(folder, log) + contention_specs(self._profile, log))
@@ -140,10 +133,9 @@ class Run:
         self._controls = Controls.open(self._testbed, ports, self._secrets.key, self._tls)
         self._controls.activate(names.SOURCE)
         self._ready(load)
-        self._record.pages = watch_instances(folder, self._instances)
+        self._record.pages = {node: self._watch.map(node, status_path(folder, node)) for node in self._instances}
         self._record.traces = {node: trace_path(self._folder.path, node) for node in self._instances}
-        if LATENCY in self._processes:
-            self._elements.append(map_status_page(status_path(folder, LATENCY)))
+        self._watch.map_elements(self._processes)
 
     def _instance_specs(self, folder: Path, log: Path, boot: int = 1) -> list[ProcessSpec]:
         known = (self._profile, self._testbed, folder, log, self._secrets, self._instances)
@@ -157,34 +149,6 @@ class Run:
         for started in self._testbed.wait_ready(launched):
             self._processes[started.title] = started
 
-    def _reading(self) -> Reading:
-        """Every counter, of one moment: read again where a frame has passed a link between the first and the last."""
-        for _ in range(READINGS):
-            reading = self._one_reading()
-            if reading.passed == passed(self._testbed.fabric.counters()):
-                break
-        return reading
-
-    def _one_reading(self) -> Reading:
-        pages = {node: [*self._past_pages.get(node, []), page] for node, page in self._record.pages.items()}
-        ready = self._processes[names.SOURCE].ready
-        reasons = {int(number): str(name) for number, name in ready["reasons"].items()}
-        fabric, nodes = self._testbed.fabric.counters(), self._testbed.generator_nodes
-        return take_reading(pages, self._elements, fabric, reasons, nodes)
-
-    def _quiet_reading(self) -> tuple[Reading, bool]:
-        """Counters when the kernel's TCP has no more to say, and whether that moment has come in time."""
-        deadline = time.monotonic() + QUIET_WITHIN_S
-        last = self._reading()
-        while True:
-            time.sleep(SETTLE_S)
-            reading = self._reading()
-            if reading.passed == last.passed:
-                return reading, True
-            if time.monotonic() > deadline:
-                return reading, False
-            last = reading
-
     # -- load and migration -----------------------------------------------------------------------------------------
 
     def _load(self, events: EventLog) -> None:
@@ -197,8 +161,8 @@ class Run:
             self._processes[title].process.send({"cmd": "start", "start_ns": start_ns})
         # Within the lead: ARP is over, and no packet of the load is under way yet.
         time.sleep(SETTLE_S)
-        self._record.before = self._reading()
-        self._record.host.append(read_host(pids))
+        self._record.before = self._watch.reading(self._processes)
+        self._watch.read_hosts(self._processes)
         self._sampler = Sampler(self._watched(pids), timing.interval_ns, self._show)
         if (late_ns := time.monotonic_ns() - start_ns) > 0:
             self._record.doubts.append(f"counters were first read {late_ns / 1e6:.0f} ms after the load began")
@@ -217,20 +181,20 @@ class Run:
         self._end_impairments()
         self._await_done(names.LOADGEN)
         time.sleep(SETTLE_S)
-        self._record.host.append(read_host(pids))
+        self._watch.read_hosts(self._processes)
         if self._profile.dataplane.verify:
             self._record.reference = Reference(self._template)  # nothing is measured any more
         if names.ECHOSERVER not in self._faults.killed:
             self._processes[names.ECHOSERVER].process.send({"cmd": "stop"})
         self._await_done(names.ECHOSERVER)
         if self._profile.fault:  # TCP may still have something to say to who was killed or cut off
-            self._record.after, self._record.is_quiet = self._quiet_reading()
+            self._record.after, self._record.is_quiet = self._watch.quiet_reading(self._processes)
         else:
-            self._record.after = self._reading()
+            self._record.after = self._watch.reading(self._processes)
 
     def _note_pids(self) -> dict[str, int]:
-        """Process ids by title, to be watched; they change with a reboot."""
-        self._pids = {title: item.process.pid for title, item in self._processes.items() if not is_contention(title)}
+        """Ids of this host's processes by title, to be watched; they change with a reboot."""
+        self._pids = self._watch.pids(None, self._processes)
         return self._pids
 
     def _await_done(self, title: str) -> None:
@@ -257,11 +221,12 @@ class Run:
     def _watched(self, pids: dict[str, int]) -> Watched:
         return Watched(
             instances=self._record.pages,
-            loadgen=map_load_page(status_path(self._folder.path, names.LOADGEN)),
+            loadgen=self._watch.map_load(),
             loadgen_words=self._processes[names.LOADGEN].ready["status"],
             pids=pids,
             fabric=self._testbed.fabric,
             frame_bits_both_ways=2 * 8 * mean_frame_bytes(self._profile),
+            refresh=self._testbed.refresh,
         )
 
     def _migrate(self, events: EventLog) -> None:
@@ -298,20 +263,15 @@ class Run:
     def reboot(self, title: str) -> int | None:
         """Start a process that was killed anew, with files of its own; returns its control port."""
         folder = self._folder.path.resolve()
-        page = self._elements[-1] if title == LATENCY else self._record.pages[title]
-        past = self._past_pages.setdefault(title, [])
-        past.append(page)
-        boot = len(past) + 1
+        boot = self._watch.boots(title) + 1
         specs = self._instance_specs(folder, folder / LOGS, boot)
         self._ready(self._testbed.launch([spec for spec in specs if spec.title == title]))
         started = self._processes[title]
         self._pids[title] = started.process.pid
         self._faults.rebooted(title)
-        fresh = map_status_page(status_path(folder, title, boot))
+        self._watch.rebooted(title, status_path(folder, title, boot))
         if title == LATENCY:
-            self._elements.append(fresh)
             return None
-        self._record.pages[title] = fresh
         self._record.traces[title] = trace_path(self._folder.path, title, boot)
         return int(started.ready["control_port"])
 
@@ -322,6 +282,7 @@ class Run:
             time.sleep(min(left_ns / 1e9, 0.2))
 
     def _look_after_processes(self, titles: Collection[str] | None = None) -> None:
+        self._testbed.require_sites()
         for title in self._processes if titles is None else titles:
             status = self._processes[title].process.returncode
             if status is not None and title not in self._faults.killed:
@@ -333,24 +294,24 @@ class Run:
         assert self._controls is not None
         self._record.killed = dict(self._faults.killed)
         self._record.doubts += self._faults.doubts()
-        path = (self._folder.path / f"{self._record.owner}.state.npz").resolve()
+        owner = self._record.owner
+        path = (self._folder.path / f"{owner}.state.npz").resolve()
         try:
             if self._profile.fault:
                 if self.has_ended(LATENCY):
                     self.reboot(LATENCY)  # everything is over; it only stands between us and what there is to know
-                self._controls.phase(self._record.owner)  # a connection that was cut may be of no use any more
-            self._controls.dump(self._record.owner, str(path))
+                self._controls.phase(owner)  # a connection that was cut may be of no use any more
+            self._controls.dump(owner, str(self._testbed.path_on(owner, path)))
+            self._testbed.refresh()
             self._record.state = path
-            self._record.state_records = int(self._record.pages[self._record.owner][es.FROZEN_RECORDS_AT])
+            self._record.state_records = int(self._record.pages[owner][es.FROZEN_RECORDS_AT])
         except HarnessError as error:
-            self._record.doubts.append(f"state of the {self._record.owner}: {error}")
+            self._record.doubts.append(f"state of the {owner}: {error}")
         with contextlib.suppress(HarnessError):  # an instance that no longer answers is in the migration's outcome
             self._record.refused_connections = self._controls.refused_connections()
         for node, page in self._record.pages.items():
             if page[es.TRACE_LOST_AT]:
                 self._record.doubts.append(f"{page[es.TRACE_LOST_AT]} packets missing from the trace of the {node}")
-            if self._record.after is not None and node in self._record.after.instances:
-                self._record.doubts += cut_trace(self._record.traces[node], self._record.after.instances[node])
             if page[es.ODD_HEADERS_AT]:
                 self._record.doubts.append(f"{page[es.ODD_HEADERS_AT]} packets with IPv4 options at the {node}")
 
@@ -367,6 +328,13 @@ class Run:
                 started.process.wait_event("done", 5.0)
         for started in self._processes.values():
             started.process.stop()
+
+    def _judge_traces(self) -> None:
+        """What is missing in them, now that everything is where it belongs."""
+        after = self._record.after
+        for node in self._record.pages:
+            if after is not None and node in after.instances:
+                self._record.doubts += cut_trace(self._record.traces[node], after.instances[node])
 
     def _note(self, events: EventLog, phase: str, moment_ns: int | None = None) -> None:
         if self._sampler is not None:

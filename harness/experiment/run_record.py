@@ -21,6 +21,7 @@ from harness.migration.outcome import MigrationOutcome
 from harness.plan import PlannedRun
 from harness.record.summary import CommandSummary, Encryption
 from harness.testbed import topology as names
+from harness.testbed.site import SiteClock
 
 
 @dataclass
@@ -37,6 +38,10 @@ class RunRecord:
     before: Reading | None = None
     after: Reading | None = None
     host: list[HostSample] = field(default_factory=list)
+    other_hosts: dict[str, list[HostSample]] = field(default_factory=dict)
+    """The same of every other host that carried nodes, by its name."""
+    clocks: dict[str, tuple[tuple[str, ...], SiteClock]] = field(default_factory=dict)
+    """Of those hosts: their nodes, and how their clock was found to differ from this one's."""
     series: Series = field(default_factory=Series)
     outcome: MigrationOutcome | None = None
     encryption: Encryption = "none"

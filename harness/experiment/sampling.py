@@ -17,10 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from harness.dataplane import engine_state as es
-from harness.dataplane.status_page import map_status_page
+from harness.errors import HarnessError
 from harness.measure.host import HostSample, read_host
 from harness.report.live import LiveSample
-from harness.testbed import topology as names
 from harness.testbed.counters import FabricCounters
 from harness.testbed.fabric import Fabric
 
@@ -77,10 +76,14 @@ def port_word(page: np.ndarray, port: int, word: int) -> int:
     return int(page[es.PORTS_AT + port * es.PORT_WORDS + word])
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Watched:
     """Where to look: status pages of the instances and the load generator (None: there is none), words of the latter by
-    name."""
+    name. refresh: brings pages of other hosts up to the moment."""
 
     instances: Mapping[str, np.ndarray]
     loadgen: np.ndarray | None
@@ -88,6 +91,7 @@ class Watched:
     pids: Mapping[str, int]
     fabric: Fabric
     frame_bits_both_ways: int
+    refresh: Callable[[], None] = _nothing
 
 
 class Sampler:
@@ -127,6 +131,8 @@ class Sampler:
         self._sample(kernel=True)
 
     def _sample(self, *, kernel: bool) -> None:
+        with contextlib.suppress(HarnessError):  # whoever waits for a host that is lost says so
+            self._watched.refresh()
         now_ns = time.monotonic_ns()
         for node, page in self._watched.instances.items():
             self.series.queues.append(
@@ -141,7 +147,7 @@ class Sampler:
         if self._watched.loadgen is not None:
             self._sample_load(self._watched.loadgen)
         if kernel:
-            with contextlib.suppress(OSError):  # a reading lost to tear-down is no reason to end a run
+            with contextlib.suppress(OSError, HarnessError):  # a reading lost to tear-down is no reason to end a run
                 self.series.fabric.append(self._watched.fabric.counters())
             self.series.host.append(read_host(self._watched.pids))
         self._show(self._live(now_ns))
@@ -191,8 +197,3 @@ class Sampler:
             rtt_mean_ns=word("slot_rtt_sum_ns") // received if begun and received else None,
             rtt_max_ns=word("slot_rtt_max_ns") if begun and received else None,
         )
-
-
-def watch_instances(folder: Path, instances: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Map the status pages of the instances of a run."""
-    return {node: map_status_page(folder / f"{node}.status") for node in instances if node in names.INSTANCES}

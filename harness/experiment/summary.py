@@ -26,7 +26,7 @@ from harness.experiment.processes import trace_path
 from harness.experiment.run_record import RunRecord
 from harness.experiment.sampling import port_word
 from harness.experiment.verification import compare_with_reference
-from harness.measure.host import HostLoad, load_between
+from harness.measure.host import HostLoad, load_between, together
 from harness.measure.invariants import CounterPair, Invariant, StateletCounters, check_invariants
 from harness.measure.ledger import Ledger, attribute
 from harness.measure.metrics import Window, longest_gap, traffic_metrics
@@ -44,6 +44,7 @@ from harness.record.summary import (
     LedgerSummary,
     LoadSummary,
     MigrationSummary,
+    OtherHostSummary,
     PortDepths,
     ProcessSummary,
     RunSummary,
@@ -74,7 +75,7 @@ def summarise(
     total = traffic_metrics(packets, late_ns=timing.late_ns, interval_ns=timing.interval_ns)
     pairs = comparable_pairs(links, counter_pairs(record.before, record.after, loadgen, echoserver, record.restless))
     invariants = _invariants(profile, record, folder, packets, ledger, pairs)
-    host = load_between(record.host[0], record.host[-1])
+    host = together([load_between(read[0], read[-1]) for read in (record.host, *record.other_hosts.values())])
     calibration = _calibration(profile, packets, record.window_start_ns, backend)
     outcome = record.outcome
     validity = decide_validity(
@@ -124,6 +125,10 @@ def summarise(
         impairments=impairment_summaries(record.impairments, record.window_start_ns),
         capture=loadgen.get("capture"),
         faults=fault_part(record),
+        other_hosts={
+            name: OtherHostSummary(nodes=nodes, clock_offset_ns=at.offset_ns, clock_error_bound_ns=at.error_bound_ns)
+            for name, (nodes, at) in record.clocks.items()
+        },
     )
     return summary, packets
 

@@ -22,7 +22,7 @@ from harness.faults.history import FAILED, History, Journal
 from harness.faults.schedule import STREAMS, Fault
 from harness.faults.stage import Stage
 from harness.migration.phases import PhaseEvent
-from harness.provision.connections.spawned import SpawnedProcess
+from harness.provision.connections.spawned import RunningProcess
 
 GUARDIAN_END_S = 5.0
 _POLL_S = 0.005
@@ -64,7 +64,7 @@ class Nemesis:
             if fault.at_ns is not None:
                 self._come(index, window_start_ns + fault.at_ns)
 
-    def guard(self, process: SpawnedProcess) -> None:
+    def guard(self, process: RunningProcess) -> None:
         """A process that may be stopped: it must not stay so when the harness is gone."""
         if not self._closed and self._guardian is not None and self._guardian.stdin is not None:
             with contextlib.suppress(OSError):

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from harness.errors import HarnessError
 from harness.faults.streams import Relays
-from harness.provision.connections.spawned import SpawnedProcess
+from harness.provision.connections.spawned import RunningProcess
 from harness.testbed.testbed import StartedProcess
 
 
@@ -37,7 +37,7 @@ class Stage:
     killed: dict[str, str] = field(default_factory=dict)
     """Titles of the processes a fault has killed, and the fault."""
 
-    def process(self, title: str) -> SpawnedProcess:
+    def process(self, title: str) -> RunningProcess:
         """NoSuchTarget where this run has none of that title, or it has ended."""
         started = self.processes.get(title)
         if started is None:

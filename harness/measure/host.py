@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,6 +153,16 @@ def load_between(first: HostSample, last: HostSample) -> HostLoad:
         steal_fraction=_fraction(last.cpu.steal_ticks - first.cpu.steal_ticks, ticks),
         idle_fraction=_fraction(last.cpu.idle_ticks - first.cpu.idle_ticks, ticks),
         processes=processes,
+    )
+
+
+def together(loads: Sequence[HostLoad]) -> HostLoad:
+    """Several hosts as one that is judged by the worst of them; ValueError without any."""
+    return HostLoad(
+        wall_ns=max(load.wall_ns for load in loads),
+        steal_fraction=max(load.steal_fraction for load in loads),
+        idle_fraction=min(load.idle_fraction for load in loads),
+        processes={name: of for load in loads for name, of in load.processes.items()},
     )
 
 

@@ -20,6 +20,7 @@ from harness.profile.link_checks import link_problems
 from harness.profile.link_conditions import base_rtt_ns
 from harness.profile.links import Links
 from harness.profile.model import MODES, Profile
+from harness.profile.placement import placement_problems
 from harness.profile.quantities import MAX_FRAME_BYTES
 from harness.profile.tasks import task_problems
 from harness.testbed.topology import Topology
@@ -58,6 +59,7 @@ def problems(profile: Profile, images: tuple[str, ...]) -> Iterator[Problem]:
     yield from _dataplane(profile)
     yield from (Problem(path, message) for path, message in fault_problems(profile.fault))
     yield from (Problem(path, message) for path, message in task_problems(profile.task))
+    yield from (Problem(path, message) for path, message in placement_problems(profile))
 
 
 def unknown_names(image: object, modes: object, images: tuple[str, ...]) -> Iterator[Problem]:

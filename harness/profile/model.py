@@ -17,6 +17,7 @@ from harness.faults.schedule import Fault, generate
 from harness.migration.modes import MODES as RESYNCHRONISATION_MODES
 from harness.profile.faults import FaultTable
 from harness.profile.links import Impairment, Links
+from harness.profile.placement import PlacementTable
 from harness.profile.quantities import PositiveTime, Rate, Size, SnapshotRate, Time
 from harness.profile.table import Table
 from harness.profile.tasks import TaskTable
@@ -240,6 +241,7 @@ class Profile(Table):
     migration: Migration = Field(default_factory=Migration)
     dataplane: Dataplane = Field(default_factory=Dataplane)
     record: Record = Field(default_factory=Record)
+    placement: PlacementTable = Field(default_factory=PlacementTable)
     fault: Annotated[tuple[FaultTable, ...], BeforeValidator(_as_tuple)] = Field(
         default=(), max_length=16, description="What goes wrong on purpose, in every run."
     )
@@ -274,9 +276,11 @@ class Profile(Table):
     def document(self) -> dict[str, Any]:
         """The effective profile as TOML data, every default filled in; parses back to an equal profile.
 
-        Links and tasks of which nothing is said stay unsaid.
+        Links and tasks of which nothing is said stay unsaid, and so does a placement on one host.
         """
         document = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if not self.placement.hosts:
+            del document["placement"]
         for name in ("links", "impairment", "task"):
             if (said := _without_nothing(document.pop(name))) is not None:
                 document[name] = said

@@ -5,11 +5,14 @@ from __future__ import annotations
 from harness.profile.link_conditions import LinkWay, flapping, given, later_conditions, start_conditions
 from harness.profile.model import Profile
 from harness.testbed.conditions import LinkConditions
+from harness.testbed.placement import HERE, Placement
 from harness.testbed.topology import Topology, UplinkSpec
 
 
-def make_topology(profile: Profile, run_id: str) -> Topology:
-    """The description of a run's testbed. ProfileError where no such testbed can be built."""
+def make_topology(profile: Profile, run_id: str, placement: Placement = HERE) -> Topology:
+    """The description of a run's testbed, on the hosts of `placement` (the profile knows only their names).
+    ProfileError where no such testbed can be built.
+    """
     uplink = profile.uplink
     return Topology(
         run_id=run_id,
@@ -24,6 +27,7 @@ def make_topology(profile: Profile, run_id: str) -> Topology:
         links=_said(profile),
         later=later_conditions(profile),
         flapping=flapping(profile),
+        placement=placement,
     )
 
 

@@ -25,6 +25,7 @@ from harness.provision.netem import netem_replace, netem_state
 from harness.provision.netlink import NETLINK_ROUTE, NetlinkError, Request, RouteSocket
 
 _MASK_CPUS = 32
+_ALLOWED = "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
 _PROBE_LINK = "probe0"
 
 
@@ -59,6 +60,9 @@ class Facts:
     allowed_congestion_controls: tuple[str, ...]
     features: KernelFeatures
     cpu_mask: int = 1  # bit n: CPU n may be used; the first 32 only
+    fixes_congestion_controls: bool = (
+        False  # what is allowed to everybody cannot be changed from this network namespace
+    )
     rootless: bool = False  # in the user namespace of an ordinary user: capabilities hold for what was made in it
     rootless_refusal: str = ""  # why that namespace could not be entered
 
@@ -93,6 +97,14 @@ def _read(path: str, default: str = "") -> str:
         return Path(path).read_text().strip()
     except OSError:
         return default
+
+
+def _is_read_only(path: str) -> bool:
+    """Whether the kernel lets nobody write a parameter here: some are the machine's, whatever namespace one is in."""
+    try:
+        return not Path(path).stat().st_mode & 0o222
+    except OSError:
+        return False
 
 
 def steal_fraction(stat_text: str) -> float:
@@ -164,9 +176,10 @@ def gather_facts() -> Facts:
         clock_source=_read("/sys/devices/system/clocksource/clocksource0/current_clocksource", "unknown"),
         steal_fraction=steal_fraction(_read("/proc/stat")),
         congestion_controls=tuple(_read("/proc/sys/net/ipv4/tcp_available_congestion_control").split()),
-        allowed_congestion_controls=tuple(_read("/proc/sys/net/ipv4/tcp_allowed_congestion_control").split()),
+        allowed_congestion_controls=tuple(_read(_ALLOWED).split()),
         features=kernel_features(),
         cpu_mask=sum(1 << cpu for cpu in os.sched_getaffinity(0) if cpu < _MASK_CPUS) or 1,
+        fixes_congestion_controls=_is_read_only(_ALLOWED),
         rootless=unprivileged.is_rootless(),
         rootless_refusal=unprivileged.refusal(),
     )

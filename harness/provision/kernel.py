@@ -1,5 +1,5 @@
 """The few system calls about namespaces that Python 3.11 lacks: setns, unshare, mount, umount2 (namespaces(7),
-mount(2)).
+time_namespaces(7), mount(2)).
 
 Every function acts on the calling thread only. Call them in a thread made for the purpose, never in the main thread:
 a thread that has entered a network namespace stays there.
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 CLONE_NEWNET = 0x40000000
+CLONE_NEWTIME = 0x00000080
 ROOTLESS_VARIABLE = "SLIM_HARNESS_ROOTLESS"
 """Of the environment of an ordinary user's command in a user namespace, and of every process it starts: the folder of
 the names of its network namespaces, which only they see."""
@@ -52,6 +53,20 @@ def setns_network(descriptor: int) -> None:
 def unshare_network() -> None:
     """Move the calling thread into a new, empty network namespace; OSError if refused."""
     _check(_libc.unshare(CLONE_NEWNET), "unshare")
+
+
+def shift_clock_of_children(shift_ns: int) -> None:
+    """Let CLOCK_MONOTONIC of what the calling thread forks from now on be that many ns ahead of its own.
+
+    The thread itself keeps its clock, and can no longer start threads or share its memory with a child (vfork(2)).
+    Once for a thread. OSError where the kernel has no time namespaces, refuses, or would have to go below zero.
+    """
+    _check(_libc.unshare(CLONE_NEWTIME), "unshare")
+    offsets = Path(f"/proc/{threading.get_native_id()}/timens_offsets")
+    # Offsets count from the machine's own clock, and those of the namespace this process is in are inherited.
+    fields = next(line.split() for line in offsets.read_text().splitlines() if line.startswith("monotonic"))
+    seconds, rest_ns = divmod(int(fields[1]) * 1_000_000_000 + int(fields[2]) + shift_ns, 1_000_000_000)
+    offsets.write_text(f"monotonic {seconds} {rest_ns}\n")
 
 
 def thread_namespace_path() -> str:

@@ -7,7 +7,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from harness.errors import UsageError
-from harness.provision.inventory import check_run_id
+from harness.provision.run_id import check_run_id
 
 PORT = 4789
 """UDP port that IANA has assigned to VXLAN."""

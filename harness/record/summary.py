@@ -241,6 +241,15 @@ class HostSummary(_Part):
     processes: dict[str, ProcessSummary] = Field(default_factory=dict)
 
 
+class OtherHostSummary(_Part):
+    """A host that carried nodes beside the harness's own: CLOCK_MONOTONIC there less the one here, and how far what
+    processes there tell may be off the clock here, on which they were put."""
+
+    nodes: tuple[str, ...]
+    clock_offset_ns: int
+    clock_error_bound_ns: Count
+
+
 class GeneratorSummary(_Part):
     """The load generator's own error, to be read beside every result."""
 
@@ -301,6 +310,7 @@ class RunSummary(_Part):
     capture: CaptureSummary | None = None
     command: CommandSummary | None = None
     faults: tuple[FaultSummary, ...] = ()
+    other_hosts: dict[str, OtherHostSummary] = Field(default_factory=dict)
 
 
 class ExperimentRun(_Part):

@@ -1,8 +1,9 @@
 """`python -m harness.remote.agent`: our code on a host, spoken to over its standard input and output.
 
 Frames (harness.remote.frames). First from here: {"hello": version, "digest", "pid", "host"}. Requests {"id", "call",
-"arguments"} are answered in order by {"id", "result"} or {"id", "error", "exit_code"}. It listens on nothing. It ends
-when its input does, after the programs it was asked to start, and then undoes all it has made.
+"arguments"} are answered in order by {"id", "result"} or {"id", "error", "exit_code"}; in between, frames without "id"
+tell what was not asked for. It listens on nothing. It ends when its input does, or when nobody has said anything for
+LEASE_S, and then undoes all it has made and ends all it has started.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import contextlib
 import logging
 import os
 import platform
+import queue
+import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -24,7 +28,13 @@ from harness.remote.frames import FrameReader, pack
 from harness.remote.programs import end_started, own_address, program_event, start
 from harness.remote.wheel import make_wheel
 
+LEASE_S = 30.0
+"""The other side says something every few seconds; see harness.remote.session."""
+LAST_CALL_S = 60.0
+"""For the call at work when the controller is gone: it is not interrupted."""
 _READ_BYTES = 1 << 16
+
+Call = Callable[..., dict[str, Any]]
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +53,18 @@ def _require_testbed() -> dict[str, Any]:
     return {}
 
 
+def _alive() -> dict[str, Any]:
+    """Nothing but an answer: whoever asks is still there, and so is the agent."""
+    return {}
+
+
 def _clock() -> dict[str, Any]:
     """What harness.remote.clock_offset asks for."""
     return {"monotonic_ns": time.monotonic_ns()}
 
 
-CALLS: Mapping[str, Callable[..., dict[str, Any]]] = {
+CALLS: Mapping[str, Call] = {
+    "alive": _alive,
     "clock": _clock,
     "facts": _facts,
     "require_testbed": _require_testbed,
@@ -57,27 +73,33 @@ CALLS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "program_event": program_event,
 }
 """What an agent does beside its parts."""
+AT_ONCE = ("alive", "clock")
+"""Answered also while another call is at work."""
 
 
 class Part(Protocol):
     """Calls of an agent that do leave something behind, and the way to undo it."""
 
     @property
-    def calls(self) -> Mapping[str, Callable[..., dict[str, Any]]]:
+    def calls(self) -> Mapping[str, Call]:
         """By name."""
 
     def close(self) -> None:
         """Undo everything. HarnessError."""
 
 
-def make_parts() -> list[Part]:
-    """All of them, in the order in which they may depend on each other; nothing is done yet."""
+def make_parts(tell: Callable[[dict[str, Any]], None]) -> list[Part]:
+    """All of them, in the order in which they may depend on each other; nothing is done yet. `tell` sends a frame that
+    nobody has asked for, from any thread.
+    """
     from harness.remote.task_part import TaskPart
+    from harness.remote.testbed_part import TestbedPart
+    from harness.remote.warm import WarmPart
 
-    return [TaskPart()]
+    return [WarmPart(), TaskPart(), TestbedPart(tell)]
 
 
-def answer(request: Mapping[str, Any], calls: Mapping[str, Callable[..., dict[str, Any]]] = CALLS) -> dict[str, Any]:
+def answer(request: Mapping[str, Any], calls: Mapping[str, Call] = CALLS) -> dict[str, Any]:
     """The answer to one request; an expected failure is an answer too."""
     number = request.get("id")
     call, arguments = request.get("call"), request.get("arguments", {})
@@ -94,19 +116,40 @@ def answer(request: Mapping[str, Any], calls: Mapping[str, Callable[..., dict[st
 
 def serve(source: BinaryIO, sink: BinaryIO) -> None:
     """Answer until the end of the input, then undo what was done. ProtocolError for bytes that are no request."""
-    hello = {"hello": __version__, "digest": make_wheel().digest, "pid": os.getpid(), "host": platform.node()}
-    _send(sink, hello)
-    parts = make_parts()
+    sending = threading.Lock()
+
+    def tell(message: dict[str, Any]) -> None:
+        # Who is not there any more is told nothing; the end of the input says the same.
+        with sending, contextlib.suppress(BrokenPipeError):
+            sink.write(pack(message))
+            sink.flush()
+
+    tell({"hello": __version__, "digest": make_wheel().digest, "pid": os.getpid(), "host": platform.node()})
+    parts = make_parts(tell)
     calls = dict(CALLS)
     for part in parts:
         calls.update(part.calls)
+    # One call at a time and in order; that somebody is there can be asked meanwhile.
+    requests: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+
+    def work() -> None:
+        while (request := requests.get()) is not None:
+            tell(answer(request, calls))
+
+    worker = threading.Thread(target=work, name="calls", daemon=True)
+    worker.start()
     try:
         reader = FrameReader()
-        while data := source.read1(_READ_BYTES):  # type: ignore[attr-defined]
+        while data := _read(source.fileno()):
             reader.feed(data)
             while (request := reader.next_message()) is not None:
-                _send(sink, answer(request, calls))
+                if request.get("call") in AT_ONCE:
+                    tell(answer(request))
+                else:
+                    requests.put(request)
     finally:
+        requests.put(None)
+        worker.join(LAST_CALL_S)
         for part in reversed(parts):
             try:
                 part.close()
@@ -114,17 +157,19 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
                 log.exception("undoing")
 
 
-def _send(sink: BinaryIO, message: dict[str, Any]) -> None:
-    # Who is not there any more is told nothing; the end of the input says the same.
-    with contextlib.suppress(BrokenPipeError):
-        sink.write(pack(message))
-        sink.flush()
-
-
 def _terminated(number: int, _frame: object) -> None:
     """End as at the end of the input; once, so that undoing is not itself cut short."""
     signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + number)
+
+
+def _read(descriptor: int) -> bytes:
+    """What has come; nothing at the end of the input, or where the other side is silent for too long."""
+    ready, _, _ = select.select([descriptor], [], [], LEASE_S)
+    if not ready:
+        log.error("nothing was heard of the controller for %g s", LEASE_S)
+        return b""
+    return os.read(descriptor, _READ_BYTES)
 
 
 def main() -> int:

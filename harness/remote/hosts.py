@@ -83,6 +83,10 @@ class Host(Defaults):
 
     name: Name
     address: Word
+    fabric_address: Word | None = Field(
+        default=None,
+        description="Its address in the network that carries frames between hosts, where that is not `address`.",
+    )
 
     @property
     def title(self) -> str:

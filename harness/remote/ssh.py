@@ -16,8 +16,9 @@ from typing import IO
 
 import paramiko
 
-from harness.errors import DeadlineExceeded, HarnessError, MachineError
+from harness.errors import DeadlineExceeded, MachineError
 from harness.remote.hosts import Host
+from harness.testbed.site import SiteLost
 
 KEEPALIVE_S = 15
 """A silent connection is looked at this often; what a router has forgotten is noticed."""
@@ -31,7 +32,7 @@ class HostUnusable(MachineError):
     """A host cannot be reached or used; the message names the host and what to do."""
 
 
-class ConnectionLost(HarnessError):
+class ConnectionLost(SiteLost):
     """A connection that stood is gone."""
 
 

@@ -5,8 +5,8 @@ Meters are tbf whatever the backend, and links going down, partitions and change
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from harness.errors import MachineError, ProfileError
 from harness.provision.facts import Facts
@@ -66,6 +66,14 @@ def resolve_backend(topology: Topology, facts: Facts) -> Backend:
     else:
         _refuse([item for item in asked if item.key == "corruption"], requested, "it corrupts no frame")
     return Backend(requested, "the profile asks for it")
+
+
+def common_facts(facts: Facts, others: Sequence[Facts]) -> Facts:
+    """The facts of the harness's host, with netem only where every host has it: one backend serves all of them."""
+    lacking = next((other for other in others if not other.features.netem), None)
+    if lacking is None or not facts.features.netem:
+        return facts
+    return replace(facts, kernel_release=lacking.kernel_release, features=replace(facts.features, netem=False))
 
 
 def _automatic(topology: Topology, asked: list[_Asked], facts: Facts) -> Backend:

@@ -17,13 +17,17 @@ from harness.provision.tasks.offloads import OffloadsOff
 from harness.provision.tasks.qdisc import Netem, Qdiscs, Tbf
 from harness.provision.tasks.route import DefaultRoute
 from harness.provision.tasks.sysctl import SysctlMember, Sysctls
+from harness.provision.tasks.vxlan import VxlanLink
 from harness.testbed import topology as names
 from harness.testbed.attachment import generator_nodes, inner_links, management_link, port_link
 from harness.testbed.backend import Shape, resolve_backend, shape_of
 from harness.testbed.conditions import MAX_RATE_BPS, Direction, LinkConditions
+from harness.testbed.placement import LOCALHOST
 from harness.testbed.topology import Topology
 
 RENO = "reno"
+ANY_HOST = "localhost"
+"""Node of a task that belongs to every host of a testbed."""
 _QUIET_PORT = {"learning": False, "flood": False, "mcast_flood": False, "isolated": False}
 _SYSCTLS = {
     "net.ipv6.conf.all.disable_ipv6": "1",
@@ -41,15 +45,21 @@ _GENERATOR_SYSCTLS = {"net.ipv4.conf.all.arp_ignore": "1"}
 
 def usable_congestion_control(wanted: str, facts: Facts) -> str:
     """What TCP between the instances will use: `wanted`, unless the machine does not allow it to everybody and this
-    process may not change that. RENO is always allowed.
+    process may not change that (a user's namespace, a container's). RENO is always allowed.
     """
-    if wanted in facts.allowed_congestion_controls or not facts.rootless:
-        return wanted
-    return RENO
+    may_change = not (facts.rootless or facts.fixes_congestion_controls)
+    return wanted if may_change or wanted in facts.allowed_congestion_controls else RENO
 
 
-def tasks_for(topology: Topology, facts: Facts) -> list[Task]:
-    """All tasks that build the testbed, in order. MachineError when this host cannot do what the topology asks for."""
+def tasks_for(topology: Topology, facts: Facts, host: str = LOCALHOST) -> list[Task]:
+    """All tasks that build a host's part of the testbed, in order. facts: of that host. MachineError when it cannot do
+    what the topology asks for.
+    """
+    here = {ANY_HOST, *topology.nodes_on(host)}
+    return [task for task in _all_tasks(topology, facts) if task.node in here]
+
+
+def _all_tasks(topology: Topology, facts: Facts) -> list[Task]:
     backend = resolve_backend(topology, facts).name
     if topology.congestion_control not in facts.congestion_controls:
         known = ", ".join(facts.congestion_controls)
@@ -69,7 +79,7 @@ def tasks_for(topology: Topology, facts: Facts) -> list[Task]:
 
 def _host_parameters(topology: Topology) -> list[Task]:
     """A namespace may only be given a congestion control that the host allows to everybody (tcp(7))."""
-    return [SysctlMember("localhost", "net.ipv4.tcp_allowed_congestion_control", topology.congestion_control)]
+    return [SysctlMember(ANY_HOST, "net.ipv4.tcp_allowed_congestion_control", topology.congestion_control)]
 
 
 def receive_mask(receive_order: str, cpu_mask: int, node: str = names.FABRIC) -> str:
@@ -119,7 +129,12 @@ def _links(topology: Topology, backend: str) -> list[Task]:
         netns = topology.netns(node)
         port = LinkEnd(fabric, node, names.PORT_MACS[node], mtu, gso, master=names.BRIDGE)
         uplink = LinkEnd(netns, names.UPLINK, names.UPLINK_MACS[node] if node in inner else mac, mtu, gso)
-        tasks.append(VethPair(node, port, uplink, container=netns))
+        tunnels = topology.tunnels(node)
+        if tunnels is None:
+            tasks.append(VethPair(node, port, uplink, container=netns))
+        else:
+            tasks.append(VxlanLink(names.FABRIC, port, tunnels[0], container=fabric))
+            tasks.append(VxlanLink(node, uplink, tunnels[1], container=netns))
     for node, (link, peer_link) in inner.items():
         netns = topology.netns(node)
         end = LinkEnd(netns, link, names.NODE_MACS[node], mtu, gso)

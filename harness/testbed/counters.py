@@ -4,11 +4,16 @@ Hz).
 
 from __future__ import annotations
 
+import socket
 import struct
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.provision.netlink import attributes
+from harness.provision import messages
+from harness.provision.connections.base import Connection
+from harness.provision.netlink import RouteSocket, attributes
+from harness.testbed.topology import Topology
 
 _STATS_HEADER_BYTES = 28  # nlmsghdr, if_stats_msg
 _TC_HEADER_BYTES = 36  # nlmsghdr, tcmsg
@@ -121,3 +126,38 @@ def decode_qdiscs(node: str, answer: Iterable[bytes], names: Mapping[int, str]) 
             QdiscCounters(node, name, kind_name, sent, sent_bytes, dropped, overlimits, waiting, waiting_bytes)
         )
     return decoded
+
+
+class CounterReader:
+    """Reads the counters of nodes of this host. Its sockets stay open, so close it before the namespaces go."""
+
+    def __init__(self, connection: Connection, topology: Topology, nodes: Sequence[str]) -> None:
+        self._readers: dict[str, RouteSocket] = {}
+        try:
+            for node in nodes:
+                opened = connection.socket_in(topology.netns(node), socket.AF_NETLINK, socket.SOCK_RAW)
+                self._readers[node] = RouteSocket(opened)
+            self.names = {node: _link_names(reader) for node, reader in self._readers.items()}
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self) -> FabricCounters:
+        """Counters of all links and queueing disciplines of the nodes."""
+        started_ns = time.monotonic_ns()
+        links = []
+        qdiscs = []
+        for node, reader in self._readers.items():
+            links += decode_links(node, reader.dump_raw(messages.link_statistics_dump()), self.names[node])
+            qdiscs += decode_qdiscs(node, reader.dump_raw(messages.qdiscs_dump()), self.names[node])
+        return FabricCounters(started_ns, time.monotonic_ns(), tuple(links), tuple(qdiscs))
+
+    def close(self) -> None:
+        """Close the sockets. Doing it twice is no error."""
+        for reader in self._readers.values():
+            reader.close()
+
+
+def _link_names(reader: RouteSocket) -> dict[int, str]:
+    """Names of the links of a namespace by index."""
+    return {int(link["index"]): str(link.get_attr("IFLA_IFNAME")) for link in reader.dump(messages.links_dump())}

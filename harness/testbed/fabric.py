@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,8 +15,10 @@ from harness.provision import messages
 from harness.provision.connections.base import Connection
 from harness.provision.netlink import Request, RouteSocket
 from harness.testbed import topology as names
-from harness.testbed.counters import FabricCounters, decode_links, decode_qdiscs
+from harness.testbed.counters import CounterReader, FabricCounters
 from harness.testbed.drain import drain_frame
+from harness.testbed.placement import LOCALHOST
+from harness.testbed.site import Site
 from harness.testbed.topology import Topology
 
 _DRAIN_RETRY_S = 50e-6
@@ -89,20 +91,29 @@ class Fabric:
     """The provisioned fabric of a run. Its sockets stay open, so close it before the namespaces go.
 
     drain_hold_ns: how long after a switchover a drain frame has to wait, where the link towards the source lets frames
-    overtake each other (`overtaking_ns`). Raises HarnessError when the fabric is not provisioned.
+    overtake each other (`overtaking_ns`). elsewhere: hosts with the other nodes, if they are not all here. Raises
+    HarnessError when the fabric is not provisioned.
     """
 
-    def __init__(self, run_id: str, connection: Connection, topology: Topology, drain_hold_ns: int = 0) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        connection: Connection,
+        topology: Topology,
+        drain_hold_ns: int = 0,
+        elsewhere: Collection[Site] = (),
+    ) -> None:
         self.run_id = run_id
+        self._elsewhere = tuple(elsewhere)
         self._drain_hold_ns = drain_hold_ns
         self._settled_ns = 0
         self._connection = connection
         self._topology = topology
         self._netns = topology.netns(names.FABRIC)
         self._steering = self._open(self._netns)
-        self._readers = {node: self._open(topology.netns(node)) for node in names.NODES}
-        self._names = {node: self._link_names(reader) for node, reader in self._readers.items()}
-        self._indices = {name: index for index, name in self._names[names.FABRIC].items()}
+        self._counters = CounterReader(connection, topology, topology.nodes_on(LOCALHOST))
+        self._ports = self._counters.names[names.FABRIC]
+        self._indices = {name: index for index, name in self._ports.items()}
         missing = [node for node in names.NODE_MACS if node not in self._indices]
         if missing:
             self.close()
@@ -113,10 +124,6 @@ class Fabric:
 
     def _open(self, netns: str) -> RouteSocket:
         return RouteSocket(self._connection.socket_in(netns, socket.AF_NETLINK, socket.SOCK_RAW))
-
-    @staticmethod
-    def _link_names(reader: RouteSocket) -> dict[int, str]:
-        return {int(link["index"]): str(link.get_attr("IFLA_IFNAME")) for link in reader.dump(messages.links_dump())}
 
     def steer(self, to: str) -> Steered:
         """Give the VNF addresses to `to` ("source" or "destination") by one netlink batch.
@@ -145,7 +152,7 @@ class Fabric:
     def forwarding(self) -> list[tuple[str, str]]:
         """(MAC, port) of every static entry of the forwarding table."""
         return [
-            (str(entry.get_attr("NDA_LLADDR")), self._names[names.FABRIC].get(entry["ifindex"], "?"))
+            (str(entry.get_attr("NDA_LLADDR")), self._ports.get(entry["ifindex"], "?"))
             for entry in self._steering.dump(messages.fdb_dump())
             if entry["state"] & messages.NUD_NOARP
         ]
@@ -153,7 +160,7 @@ class Fabric:
     def owner(self) -> str | None:
         """The node that owns the VNF addresses by the forwarding table; None when they have no common owner."""
         ports = {
-            self._names[names.FABRIC].get(entry["ifindex"])
+            self._ports.get(entry["ifindex"])
             for entry in self._steering.dump(messages.fdb_dump())
             if entry.get_attr("NDA_LLADDR") in names.VNF_MACS and entry["state"] & messages.NUD_NOARP
         }
@@ -183,20 +190,19 @@ class Fabric:
                 return time.monotonic_ns()
 
     def counters(self) -> FabricCounters:
-        """Counters of all links and queueing disciplines."""
-        started_ns = time.monotonic_ns()
-        links = []
-        qdiscs = []
-        for node, reader in self._readers.items():
-            links += decode_links(node, reader.dump_raw(messages.link_statistics_dump()), self._names[node])
-            qdiscs += decode_qdiscs(node, reader.dump_raw(messages.qdiscs_dump()), self._names[node])
-        return FabricCounters(started_ns, time.monotonic_ns(), tuple(links), tuple(qdiscs))
+        """Counters of all links and queueing disciplines. HarnessError where a host does not answer."""
+        here = self._counters.read()
+        others = [site.counters() for site in self._elsewhere]
+        if not others:
+            return here
+        links = [link for read in (here, *others) for link in read.links]
+        qdiscs = [qdisc for read in (here, *others) for qdisc in read.qdiscs]
+        return FabricCounters(here.started_ns, time.monotonic_ns(), tuple(links), tuple(qdiscs))
 
     def close(self) -> None:
         """Close the sockets; they keep their namespaces alive."""
         self._steering.close()
-        for reader in self._readers.values():
-            reader.close()
+        self._counters.close()
         drain: socket.socket | None = getattr(self, "_drain", None)
         if drain is not None:
             drain.close()

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, ProfileError
 from harness.provision.clean import clean
 from harness.provision.connections.base import Connection
 from harness.provision.connections.local import LocalConnection
-from harness.provision.connections.spawned import SpawnedProcess
+from harness.provision.connections.spawned import RunningProcess
 from harness.provision.engine import Callback, Engine, Event, EventKind
 from harness.provision.facts import Facts, gather_facts
-from harness.provision.inventory import Inventory
 from harness.provision.ownership import Ownership
 from harness.provision.task import ABSENT, Change, Context, Task
 from harness.provision.tasks.process import Process, ProcessReady
 from harness.provision.tasks.small_disk import SmallDisk
 from harness.testbed import topology as names
 from harness.testbed.attachment import generator_nodes, management_link, port_link
-from harness.testbed.backend import NETEM, resolve_backend
+from harness.testbed.backend import GENERATOR, NETEM, common_facts, resolve_backend
 from harness.testbed.changes import LinkChanges, SetGenerated
 from harness.testbed.construction import tasks_for, usable_congestion_control
 from harness.testbed.drain import overtaking_ns
 from harness.testbed.fabric import Fabric
+from harness.testbed.placement import LOCALHOST
+from harness.testbed.site import Site
+from harness.testbed.site_process import SiteProcess
 from harness.testbed.topology import Topology
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,9 @@ class StartedProcess:
     """A running process and its "ready" event."""
 
     title: str
-    process: SpawnedProcess
+    process: RunningProcess
     ready: dict[str, Any] = field(default_factory=dict)
+    node: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,9 @@ class Testbed:
 
     Every step is reported to `callback`. Only one run at a time owns a machine: `provision` raises MachineError
     naming the other one.
+
+    Where the topology places nodes on several hosts, this is the part of one of them, `host`; LOCALHOST's, which has
+    the fabric, is given the others as `sites` and builds, reads and undoes them with its own.
     """
 
     __test__ = False  # not a test class, whatever its name looks like to pytest
@@ -82,19 +92,31 @@ class Testbed:
         connection: Connection | None = None,
         state_directory: Path | None = None,
         facts: Facts | None = None,
+        host: str = LOCALHOST,
+        sites: Sequence[Site] = (),
     ) -> None:
-        self.topology = topology
         self.facts = facts if facts is not None else gather_facts()
-        resolved = resolve_backend(topology, self.facts)
+        resolved = resolve_backend(topology, common_facts(self.facts, [site.facts for site in sites]))
         self.backend, self.backend_reason = resolved.name, resolved.reason
+        self.topology = self._for_all_hosts(topology, sites) if sites else topology
+        self.host = host
+        self.sites = {site.name: site for site in sites}
         self.connection: Connection = connection if connection is not None else LocalConnection()
-        self.inventory = Inventory.on_one_host(topology.run_id, names.NODES, self.connection)
         self._callback = callback
         self._state_directory = state_directory
         self._ownership: Ownership | None = None
         self._context: Context | None = None
         self._engine: Engine | None = None
         self._fabric: Fabric | None = None
+
+    def _for_all_hosts(self, topology: Topology, sites: Sequence[Site]) -> Topology:
+        """What is decided once, and not by each host for itself. ProfileError."""
+        if self.backend == GENERATOR:
+            raise ProfileError(f"placement: {self.backend_reason}, and that is one process beside all links")
+        wanted = topology.congestion_control
+        usable = [usable_congestion_control(wanted, facts) for facts in (self.facts, *(site.facts for site in sites))]
+        common = next((control for control in usable if control != wanted), wanted)
+        return replace(topology, latency_backend=self.backend, congestion_control=common)
 
     @property
     def management_link(self) -> str:
@@ -138,8 +160,8 @@ class Testbed:
         return self._fabric is not None
 
     def tasks(self) -> list[Task]:
-        """The tasks that build this testbed."""
-        return tasks_for(self.topology, self.facts)
+        """The tasks that build this host's part of the testbed."""
+        return tasks_for(self.topology, self.facts, self.host)
 
     def provision(self, check: bool = False) -> dict[str, dict[str, int]]:
         """Build the testbed, or bring it back to what it shall be; returns the recap (node -> result -> count).
@@ -147,23 +169,22 @@ class Testbed:
         With `check` nothing is created, not even the lock; the events tell what would change. After an error everything
         this run has made is gone again.
         """
-        play = f"testbed {self.topology.run_id}"
+        play = f"testbed {self.topology.run_id}" + (f", host {self.host}" if self.host != LOCALHOST else "")
         tasks = self.tasks()
         if check:
             ownership = self._ownership or Ownership.preview(self.topology.run_id)
             engine = Engine(Context(self.connection, ownership), self._callback)
             try:
-                return engine.run(play, tasks, check=True)
+                return {**self._build_sites(check=True), **engine.run(play, tasks, check=True)}
             finally:
                 engine.close()
         self.facts.require_testbed()
         engine = self.claim()
         try:
             self._close_fabric()
-            recap = engine.run(play, tasks)
-            # The latency generator keeps drain frames behind the others by itself.
-            hold_ns = overtaking_ns(self.topology.ever[names.SOURCE, "down"]) if self.backend == NETEM else 0
-            self._fabric = Fabric(self.topology.run_id, self.connection, self.topology, hold_ns)
+            recap = {**self._build_sites(check=False), **engine.run(play, tasks)}
+            if self.topology.placement.host_of(names.FABRIC) == self.host:
+                self._fabric = self._open_fabric()
         except BaseException:
             self.teardown()
             raise
@@ -178,6 +199,54 @@ class Testbed:
             self._engine = Engine(self._context, self._callback)
             self._begin(self._ownership)
         return self._engine
+
+    def _open_fabric(self) -> Fabric:
+        # The latency generator keeps drain frames behind the others by itself.
+        hold_ns = overtaking_ns(self.topology.ever[names.SOURCE, "down"]) if self.backend == NETEM else 0
+        return Fabric(self.topology.run_id, self.connection, self.topology, hold_ns, self.sites.values())
+
+    def _build_sites(self, check: bool) -> dict[str, dict[str, int]]:
+        """Build the parts of the other hosts side by side; their events are told host by host."""
+        recap: dict[str, dict[str, int]] = {}
+        for built in self._at_all_sites(lambda site: site.build(self.topology, check)):
+            for event in built.events:
+                self._callback(event)
+            recap.update({node: dict(counts) for node, counts in built.recap.items()})
+        return recap
+
+    def _at_all_sites(self, what: Callable[[Site], Result]) -> list[Result]:
+        """Results in the order of the sites; of several errors the first is raised, when all have come to an end."""
+        if not self.sites:
+            return []
+        with ThreadPoolExecutor(len(self.sites), thread_name_prefix="site") as executor:
+            return list(executor.map(what, self.sites.values()))
+
+    def site_of(self, node: str) -> Site | None:
+        """The other host that a node is on; None for a node of this one."""
+        return self.sites.get(self.topology.placement.host_of(node))
+
+    def path_on(self, node: str, path: Path) -> Path:
+        """What a process on the node has to be told in place of a path in the run's folder."""
+        site = self.site_of(node)
+        return path if site is None else site.path(path)
+
+    def open_folder(self, folder: Path) -> None:
+        """Give every other host a folder in place of the run's, and find out what its clock says."""
+        self._at_all_sites(lambda site: site.open_folder(folder))
+
+    def collect(self) -> None:
+        """Fetch what other hosts have of the run's folder. Nothing of it stays there."""
+        self._at_all_sites(lambda site: site.collect())
+
+    def refresh(self) -> None:
+        """Bring the status pages of other hosts up to this moment."""
+        for site in self.sites.values():
+            site.refresh()
+
+    def require_sites(self) -> None:
+        """SiteLost when one of the hosts is not there any more."""
+        for site in self.sites.values():
+            site.require()
 
     def _begin(self, ownership: Ownership) -> None:
         """Remove what runs that died here have left; testbeds that were kept on purpose stay. CleanupError."""
@@ -198,30 +267,21 @@ class Testbed:
 
     def launch(self, specs: Sequence[ProcessSpec]) -> list[Launched]:
         """Start processes without waiting for them; `wait_ready` must follow for each. Errors as `start`."""
-        launched = [
-            Launched(
-                spec,
-                Process(
-                    spec.node,
-                    self.topology.netns(spec.node),
-                    spec.title,
-                    spec.argv,
-                    spec.configuration,
-                    spec.log_path,
-                    spec.environment,
-                ),
-            )
-            for spec in specs
-        ]
+        launched = [Launched(spec, self._process(spec)) for spec in specs]
         self._run("processes", [item.task for item in launched])
         return launched
+
+    def _process(self, spec: ProcessSpec) -> Process:
+        known = (self.topology.netns(spec.node), spec.title, spec.argv, spec.configuration, spec.log_path)
+        site = self.site_of(spec.node)
+        return Process(spec.node, *known, spec.environment) if site is None else SiteProcess(site, spec.node, *known)
 
     def wait_ready(self, launched: Sequence[Launched]) -> list[StartedProcess]:
         """Wait until each of them says "ready". Errors as `start`."""
         waiting = [ProcessReady(item.task, item.spec.ready_timeout_s) for item in launched]
         self._run("ready", waiting)
         return [
-            StartedProcess(item.task.title, item.task.running, waited.event)
+            StartedProcess(item.task.title, item.task.running, waited.event, item.spec.node)
             for item, waited in zip(launched, waiting, strict=True)
         ]
 
@@ -231,6 +291,8 @@ class Testbed:
         try:
             self._engine.run(play, list(tasks))
         except BaseException:
+            with contextlib.suppress(HarnessError):  # logs of other hosts may say why
+                self.collect()
             self.teardown()
             raise
 
@@ -265,9 +327,12 @@ class Testbed:
                 engine.undo()
                 engine.close()
         finally:
-            self.connection.close()
-            if ownership is not None:
-                ownership.release()
+            try:
+                self._at_all_sites(lambda site: site.tear_down())
+            finally:
+                self.connection.close()
+                if ownership is not None:
+                    ownership.release()
 
     def keep(self) -> None:
         """Leave the namespaces and links in place, to be looked at; `harness clean` removes them. Processes are

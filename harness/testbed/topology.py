@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from harness.errors import ProfileError
-from harness.provision.inventory import check_run_id
+from harness.provision.run_id import check_run_id
+from harness.provision.tunnel import Tunnel, derived_vni
 from harness.testbed.conditions import DIRECTIONS, UNIMPEDED, Direction, LaterConditions, LinkConditions
+from harness.testbed.placement import HERE, LOCALHOST, Placement
 
 LOADGEN, ECHOSERVER, FABRIC, SOURCE, DESTINATION = "loadgen", "echoserver", "fabric", "source", "destination"
 NODES = (LOADGEN, ECHOSERVER, FABRIC, SOURCE, DESTINATION)
@@ -109,6 +111,7 @@ class Topology:
     changed to while a run goes on, so that what carries a change out is there from the start. `flapping`: nodes whose
     link will go down.
     `kernel_stacks`: programs at both ends talk through the VNF by the kernel's stack (STACK_ADDRESSES).
+    `placement`: the hosts of the nodes. The fabric is steered by netlink, and so is on the harness's own.
     """
 
     run_id: str
@@ -122,6 +125,7 @@ class Topology:
     links: Mapping[tuple[str, Direction], LinkConditions] = field(default_factory=dict, hash=False)
     later: tuple[LaterConditions, ...] = ()
     flapping: frozenset[str] = frozenset()
+    placement: Placement = field(default=HERE, hash=False)
 
     def __post_init__(self) -> None:
         check_run_id(self.run_id)
@@ -141,11 +145,25 @@ class Topology:
         links = set(self.links) | {(item.node, item.direction) for item in self.later}
         if unknown := sorted(links - {(node, way) for node in LINKED_NODES for way in DIRECTIONS}):
             raise ProfileError(f"link {'.'.join(unknown[0])}: unknown; nodes are {', '.join(LINKED_NODES)}")
+        self._check_placement()
         self._check_meter("uplink", uplink.conditions)
         for (node, way), conditions in self.links.items():
             self._check_meter(f"links.{node}.{way}:", conditions)
         for item in self.later:
             self._check_meter(f"{item.path}:", item.conditions)
+
+    def _check_placement(self) -> None:
+        placement = self.placement
+        if unknown_nodes := sorted(set(placement.hosts) - set(NODES)):
+            raise ProfileError(f"placement.{unknown_nodes[0]}: unknown; nodes are {', '.join(NODES)}")
+        if placement.host_of(FABRIC) != LOCALHOST:
+            raise ProfileError(
+                f"placement.fabric: host {placement.host_of(FABRIC)!r}: the controller steers the fabric and speaks to "
+                f"the instances from its namespace; start the harness on that host, and call it {LOCALHOST!r} here"
+            )
+        for host in placement.others:
+            if host not in placement.underlay:
+                raise ProfileError(f"placement: host {host!r}: no address in the network between the hosts is known")
 
     def _check_meter(self, where: str, conditions: LinkConditions) -> None:
         if conditions.rate_bps is None:
@@ -163,6 +181,19 @@ class Topology:
     def netns(self, node: str) -> str:
         """Namespace of a node."""
         return f"{self.run_id}-{node}"
+
+    def nodes_on(self, host: str) -> tuple[str, ...]:
+        """Nodes of a host."""
+        return tuple(node for node in NODES if self.placement.host_of(node) == host)
+
+    def tunnels(self, node: str) -> tuple[Tunnel, Tunnel] | None:
+        """The ends of the tunnel that is a node's link, at the fabric and at the node; None for a node of the fabric's
+        host."""
+        underlay = self.placement.underlay.get(self.placement.host_of(node))
+        if underlay is None or node not in LINKED_NODES:
+            return None
+        vni = derived_vni(self.run_id, LINKED_NODES.index(node))
+        return Tunnel(vni, underlay.fabric, underlay.there), Tunnel(vni, underlay.there, underlay.fabric)
 
     @property
     def conditions(self) -> Mapping[tuple[str, Direction], LinkConditions]:

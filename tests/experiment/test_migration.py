@@ -15,9 +15,8 @@ from harness.measure.invariants import statelets_contiguous
 from harness.migration.messages import DestinationCounts, SourceCounts
 from harness.migration.outcome import MigrationOutcome, Switchover
 from harness.plan import PlannedRun
-from harness.provision.connections.local import LocalConnection
-from harness.provision.inventory import Inventory, Node
 from harness.record.summary import PortDepths
+from harness.testbed.placement import Placement
 from tests.experiment.conftest import ProfileFactory
 
 TOKEN = bytes(range(16))
@@ -150,12 +149,8 @@ def test_a_control_run_has_no_migration() -> None:
 def test_what_leaves_the_host_is_encrypted_unless_told_otherwise(
     make_profile: ProfileFactory, wish: str, far: str, expected: bool
 ) -> None:
-    nodes = {
-        name: Node(name, f"x-{name}", "there" if name == far else "here")
-        for name in ("loadgen", "fabric", "source", "destination")
-    }
-    inventory = Inventory(nodes, {"here": LocalConnection(), "there": LocalConnection()})
-    assert encrypts(make_profile(f"migration.encryption={wish}"), inventory) is expected
+    placement = Placement({far: "there"} if far else {})
+    assert encrypts(make_profile(f"migration.encryption={wish}"), placement) is expected
 
 
 def test_every_run_has_keys_of_its_own(make_profile: ProfileFactory) -> None:

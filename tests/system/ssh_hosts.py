@@ -7,6 +7,7 @@ import os
 import secrets
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import venv
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness.dataplane.jit import cache_directory
+from harness.remote.warm import MARK
 from harness.remote.wheel import make_wheel
 from tests.system.conftest import ROOT, wait_until
 
@@ -59,10 +61,14 @@ def run(*command: str) -> str:
 
 
 class SshHosts:
-    """Namespaces, links and servers; `close` removes all of them."""
+    """Namespaces, links and servers; `close` removes all of them.
 
-    def __init__(self, folder: Path) -> None:
+    clocks_ahead_s: hosts whose CLOCK_MONOTONIC is not the machine's.
+    """
+
+    def __init__(self, folder: Path, clocks_ahead_s: Mapping[str, int] | None = None) -> None:
         self.folder = folder
+        self._clocks_ahead_s = dict(clocks_ahead_s or {})
         self._mark = f"t{secrets.token_hex(3)}"
         self._servers: dict[str, subprocess.Popen[bytes]] = {}
         self._made: list[str] = []
@@ -75,6 +81,7 @@ class SshHosts:
         (packages,) = environment.glob("lib/python3*/site-packages")
         ours = [path for path in sys.path if path.endswith("-packages")]
         (packages / "base.pth").write_text("".join(f"{path}\n" for path in (ROOT, *ours)))
+        (environment / MARK).write_text(str(cache_directory()))
         (environment / "complete").touch()
         for name in NAMES:
             cache = self.folder / f"{name}.home/.cache/slim-harness"
@@ -112,6 +119,8 @@ class SshHosts:
     def _add(self, netns: str) -> None:
         run("ip", "netns", "add", netns)
         self._made.append(netns)
+        # A network card gives all frames of a tunnel to one CPU; a veth gives them to that of whoever sends.
+        run("ip", "netns", "exec", netns, "sh", "-c", "echo 1 > /proc/sys/net/core/rps_default_mask")
         run("ip", "-n", netns, "link", "set", "lo", "up")
 
     def key(self, name: str) -> Path:
@@ -152,9 +161,11 @@ SetEnv HOME={home} XDG_CACHE_HOME={home}/.cache
         server = f"{SERVER} -D -e -f {shlex.quote(str(settings))}"
         script = f"mount -t tmpfs run /run && mkdir -p /run/sshd /run/netns && exec {server}"
         enter = ("ip", "netns", "exec", self.netns(name))
+        ahead_s = self._clocks_ahead_s.get(name)
+        clock = () if ahead_s is None else ("--time", "--monotonic", str(ahead_s))
         with (self.folder / f"{name}.log").open("ab") as log:
             self._servers[name] = subprocess.Popen(
-                [*enter, *_OWN, "sh", "-c", script],
+                [*enter, *_OWN, *clock, "sh", "-c", script],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -177,6 +188,13 @@ SetEnv HOME={home} XDG_CACHE_HOME={home}/.cache
         if server is not None:
             server.wait(20)
 
+    def cut(self, name: str) -> None:
+        """End every connection to a host as if its server had died; new ones are taken."""
+        for pid in run("ip", "netns", "pids", self.netns(name)).split():
+            with contextlib.suppress(OSError):
+                if b"@" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]:
+                    os.kill(int(pid), signal.SIGKILL)
+
     def processes(self, name: str) -> list[str]:
         """Command lines of what runs in a host's namespace, beside its server."""
         found = []
@@ -186,6 +204,10 @@ SetEnv HOME={home} XDG_CACHE_HOME={home}/.cache
                 if line and "sshd" not in line:
                     found.append(line)
         return found
+
+    def namespaces(self, name: str) -> list[str]:
+        """Names of network namespaces as the server of a host, and what it started, see them."""
+        return [entry.name for entry in Path(f"/proc/{self._servers[name].pid}/root/run/netns").iterdir()]
 
     def inventory(self, **changed: Mapping[str, object]) -> Path:
         """hosts.toml; `changed` are keys of single hosts."""

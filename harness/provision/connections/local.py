@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from harness.errors import MachineError
 from harness.provision import kernel
 from harness.provision.connections.errors import NamespaceExists, NamespaceMissing
 from harness.provision.connections.spawned import Child, ProcessFailed, SpawnedProcess
@@ -42,10 +44,13 @@ class LocalConnection:
     """Connection to this host. One thread per namespace enters it once and then runs everything asked of it there.
 
     template: where there is one, its modules are forked from it instead of started anew.
+    clock_shift_ns: how far CLOCK_MONOTONIC of the processes started from now on is ahead of this one's; it puts those
+    of a run on several hosts on one clock.
     """
 
     def __init__(self, template: Template | None = None) -> None:
         self._template = template
+        self.clock_shift_ns = 0
         self._lock = threading.Lock()
         self._threads: dict[str | None, ThreadPoolExecutor] = {}
         self._sockets: dict[str | None, RouteSocket] = {}
@@ -119,8 +124,12 @@ class LocalConnection:
                 )
 
         try:
-            forked = environment is None and self._forks(command)
-            popen = self._fork(command[2], netns, log_path) if forked else self.run(netns, start)
+            if self.clock_shift_ns:
+                popen = self._on_shifted_clock(netns, start)
+            elif environment is None and self._forks(command):
+                popen = self._fork(command[2], netns, log_path)
+            else:
+                popen = self.run(netns, start)
         except OSError as error:
             raise ProcessFailed(f"start {' '.join(command[:4])}: {error}") from error
         process = SpawnedProcess(popen, command, log_path)
@@ -130,6 +139,23 @@ class LocalConnection:
             process.stop(0.2)
             raise
         return process
+
+    def _on_shifted_clock(self, netns: str | None, start: Callable[[], Child]) -> Child:
+        """Start from a thread made for it: the shift cannot be taken back from a thread."""
+
+        def shifted() -> Child:
+            if netns is not None:
+                self._enter(netns)
+            try:
+                kernel.shift_clock_of_children(self.clock_shift_ns)
+            except OSError as error:
+                raise MachineError(
+                    f"kernel {platform.release()}: no clock of its own for a process ({error}); hosts of a run need "
+                    "time namespaces (Linux 5.6, CONFIG_TIME_NS)"
+                ) from error
+            return start()
+
+        return _in_new_thread(shifted)
 
     def _forks(self, command: list[str]) -> bool:
         """Whether the template can become this process."""

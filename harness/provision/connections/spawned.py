@@ -9,7 +9,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -59,43 +60,35 @@ class Child(Protocol):
     def kill(self) -> None: ...
 
 
-class SpawnedProcess:
-    """Standard input carries one JSON object per line to the process, standard output its events back.
+class RunningProcess(ABC):
+    """A process of the harness, wherever it runs: it takes commands and tells events, both JSON objects."""
 
-    Events are read by a thread of their own, so a slow caller never stops the process on a full pipe.
-    """
-
-    def __init__(self, popen: Child, argv: list[str], log_path: Path) -> None:
-        self._popen = popen
-        self.argv = argv
+    def __init__(self, pid: int, argv: Sequence[str], log_path: Path) -> None:
+        self.pid = pid
+        self.argv = list(argv)
         self.log_path = log_path
-        self.pid = popen.pid
-        self.start_ticks = process_start_ticks(popen.pid) or 0
+        self.start_ticks = 0
+        """With the process id, what tells it from any other of this host; 0 where that is of no use."""
         self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._reader = threading.Thread(target=self._read, name=f"events-{popen.pid}", daemon=True)
-        self._reader.start()
-        self._input_lock = threading.Lock()
 
     @property
+    @abstractmethod
     def returncode(self) -> int | None:
         """Exit status, negative for a signal; None while the process runs."""
-        return self._popen.poll()
 
+    @abstractmethod
     def send(self, command: Mapping[str, Any]) -> None:
-        """Write one command line; ProcessFailed when the process no longer reads."""
-        line = json.dumps(command, allow_nan=False).encode() + b"\n"
-        stream = self._popen.stdin
-        assert stream is not None
-        try:
-            with self._input_lock:
-                stream.write(line)
-                stream.flush()
-        except (BrokenPipeError, ValueError, OSError) as error:
-            raise ProcessFailed(f"{self._title()}: no longer reads its commands ({self._fate()})") from error
+        """Give it a command; ProcessFailed when the process no longer reads."""
 
+    @abstractmethod
     def signal(self, number: int) -> None:
         """Send it a signal; nothing happens to a process that has ended."""
-        self._popen.send_signal(number)
+
+    @abstractmethod
+    def stop(self, timeout_s: float = 2.0) -> int:
+        """End the process: end of input first, SIGTERM after half of the time, SIGKILL at the end. Returns its exit
+        status.
+        """
 
     def next_event(self, timeout_s: float) -> dict[str, Any] | None:
         """The next event, or None when the process has closed its output; DeadlineExceeded when neither comes in
@@ -127,10 +120,50 @@ class SpawnedProcess:
             if event.get("event") == "error":
                 raise ProcessFailed(f"{self._title()}: {event.get('message', 'error without a message')}")
 
+    def _settle(self) -> None:  # noqa: B027 - not every process can close its output and live on
+        """Wait a moment for the end of one that has closed its output."""
+
+    def _title(self) -> str:
+        return f"process {self.pid} ({' '.join(self.argv[:4])})"
+
+    def _fate(self) -> str:
+        status = self.returncode
+        return f"{'still running' if status is None else f'exit status {status}'}, log {self.log_path}"
+
+
+class SpawnedProcess(RunningProcess):
+    """Standard input carries one JSON object per line to the process, standard output its events back.
+
+    Events are read by a thread of their own, so a slow caller never stops the process on a full pipe.
+    """
+
+    def __init__(self, popen: Child, argv: Sequence[str], log_path: Path) -> None:
+        super().__init__(popen.pid, argv, log_path)
+        self._popen = popen
+        self.start_ticks = process_start_ticks(popen.pid) or 0
+        self._reader = threading.Thread(target=self._read, name=f"events-{popen.pid}", daemon=True)
+        self._reader.start()
+        self._input_lock = threading.Lock()
+
+    @property
+    def returncode(self) -> int | None:
+        return self._popen.poll()
+
+    def send(self, command: Mapping[str, Any]) -> None:
+        line = json.dumps(command, allow_nan=False).encode() + b"\n"
+        stream = self._popen.stdin
+        assert stream is not None
+        try:
+            with self._input_lock:
+                stream.write(line)
+                stream.flush()
+        except (BrokenPipeError, ValueError, OSError) as error:
+            raise ProcessFailed(f"{self._title()}: no longer reads its commands ({self._fate()})") from error
+
+    def signal(self, number: int) -> None:
+        self._popen.send_signal(number)
+
     def stop(self, timeout_s: float = 2.0) -> int:
-        """End the process: end of input first, SIGTERM after half of the time, SIGKILL at the end. Returns its exit
-        status.
-        """
         with self._input_lock:
             stream = self._popen.stdin
             if stream is not None and not stream.closed:
@@ -164,10 +197,3 @@ class SpawnedProcess:
     def _settle(self) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):  # it closed its output but lives on; the message says so
             self._popen.wait(_POLL_S)
-
-    def _title(self) -> str:
-        return f"process {self.pid} ({' '.join(self.argv[:4])})"
-
-    def _fate(self) -> str:
-        status = self._popen.poll()
-        return f"{'still running' if status is None else f'exit status {status}'}, log {self.log_path}"

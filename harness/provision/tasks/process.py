@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DeadlineExceeded
-from harness.provision.connections.spawned import NotReady, ProcessEnded, ProcessFailed, SpawnedProcess
+from harness.provision.connections.spawned import NotReady, ProcessEnded, ProcessFailed, RunningProcess
 from harness.provision.task import Change, Context, State, Task
 
 
@@ -33,10 +33,10 @@ class Process(Task):
         self.configuration = configuration
         self.log_path = log_path
         self.environment = environment
-        self.process: SpawnedProcess | None = None
+        self.process: RunningProcess | None = None
 
     @property
-    def running(self) -> SpawnedProcess:
+    def running(self) -> RunningProcess:
         """The process; ProcessFailed when it was not started."""
         if self.process is None:
             raise ProcessFailed(f"process {self.title}: not started")
@@ -53,10 +53,9 @@ class Process(Task):
 
     def apply(self, context: Context, changes: Sequence[Change]) -> None:
         number = context.ownership.intend("process", self.title)
-        self.process = context.connection.spawn(
-            self.argv, self.netns, self.configuration, self.log_path, self.environment
-        )
-        identity = {"pid": self.process.pid, "start_ticks": self.process.start_ticks}
+        process = context.connection.spawn(self.argv, self.netns, self.configuration, self.log_path, self.environment)
+        self.process = process
+        identity = {"pid": process.pid, "start_ticks": process.start_ticks}
         context.ownership.made(number, identity)
 
     def undo(self, context: Context) -> None:

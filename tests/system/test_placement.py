@@ -1,0 +1,161 @@
+"""A run whose nodes are on three hosts, each with a clock of its own: as exact as on one, and gone with its hosts."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.provision.scratch import PREFIX
+from tests.system.conftest import Cli, wait_until
+from tests.system.ssh_hosts import NAMES, SshHosts, require_server
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="other hosts need root"),
+    pytest.mark.timeout(240),
+]
+
+AHEAD_S = {"alpha": 100_000, "beta": -1_000, "gamma": 7}
+"""Hosts that were started at other times."""
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory, warm: None) -> Iterator[SshHosts]:
+    require_server()
+    made = SshHosts(tmp_path_factory.mktemp("hosts"), AHEAD_S)
+    try:
+        made.share_code()
+        made.start()
+        yield made
+    finally:
+        made.close()
+
+
+def scratch() -> set[str]:
+    """Folders for runs in the temporary directory, which all of the hosts share."""
+    return {path.name for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}run-*")}
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(cli: Cli, hosts: SshHosts) -> Iterator[None]:
+    folders, machine = scratch(), cli.machine()
+    yield
+    for name in NAMES:
+        wait_until(lambda: not hosts.processes(name), f"no process of ours on {name}")  # noqa: B023
+        assert hosts.namespaces(name) == []
+    assert scratch() == folders
+    assert cli.machine() == machine
+
+
+def arguments(cli: Cli, hosts: SshHosts, placement: dict[str, str], **overrides: object) -> list[str | Path]:
+    """A short run by statelets with nodes on those hosts."""
+    wanted = {
+        "load__rate": "8M",
+        "load__flows": 16,
+        "timing__window": "2s",
+        "timing__migrate_at": "500ms",
+        "timing__load_until": "1500ms",
+        "migration__modes": '["statelet"]',
+        **{f"placement__{node}": host for node, host in placement.items()},
+        **overrides,
+    }
+    return [*cli.run_arguments(**wanted), "--inventory", hosts.inventory()]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run printed and left behind."""
+
+    exit_code: int
+    output: str
+    directory: Path
+
+    @property
+    def folder(self) -> Path:
+        (found,) = self.directory.glob("01-*")
+        return found
+
+    @property
+    def summary(self) -> Any:
+        return json.loads((self.folder / "summary.json").read_text())
+
+
+def carry_out(cli: Cli, hosts: SshHosts, placement: dict[str, str], **overrides: object) -> Result:
+    before = cli.directories()
+    done = cli(*arguments(cli, hosts, placement, **overrides), prefix=hosts.prefix)
+    (directory,) = cli.directories() - before
+    return Result(done.returncode, done.stdout + done.stderr, directory)
+
+
+def judge(result: Result) -> None:
+    """Every packet is accounted for and back, and every promise holds."""
+    assert result.exit_code == 0, result.output
+    summary = result.summary
+    # INVALID is what a busy machine may make of it; a promise must hold on every machine.
+    assert summary["validity"]["verdict"] in ("VALID", "INVALID"), summary["validity"]["reasons"]
+    assert {found["verdict"] for found in summary["invariants"]} == {"holds"}, summary["invariants"]
+    migration = summary["migration"]
+    assert (migration["outcome"], migration["encryption"]) == ("completed", "tls")
+    ledger = summary["ledger"]
+    rows = {row["name"]: row["echo_packets"] for row in ledger["rows"]}
+    with np.load(result.folder / "loadgen.npz", allow_pickle=False) as loadgen:
+        intended, received = loadgen["intended_ns"], loadgen["received_ns"]
+        rtt_ns = np.sort(received - intended)
+    assert (received > 0).all(), rows
+    assert rows["delivered"] + rows["late"] == ledger["echo_intended_packets"] == len(intended) > 1000
+    assert not ledger["overexplained"]
+    for hop in ledger["hops"]:
+        assert (hop["residual_packets"], hop["entered_packets"]) == (0, hop["left_packets"]), hop
+    # Four links of 2.5 ms, whoever measured it: what hosts add to that, they add to every packet.
+    assert 9_900_000 < rtt_ns[len(rtt_ns) // 2] < 12_000_000
+
+
+def test_source_and_destination_on_two_hosts(cli: Cli, hosts: SshHosts) -> None:
+    result = carry_out(cli, hosts, {"source": "alpha", "destination": "beta"})
+    judge(result)
+    others = result.summary["other_hosts"]
+    assert {name: other["nodes"] for name, other in others.items()} == {"alpha": ["source"], "beta": ["destination"]}
+    for name, other in others.items():
+        # They share a kernel, so the truth is known.
+        assert abs(other["clock_offset_ns"] - AHEAD_S[name] * 1_000_000_000) <= other["clock_error_bound_ns"]
+        assert other["clock_error_bound_ns"] < 5_000_000
+    logs = {path.name for path in (result.folder / "logs").iterdir()}
+    assert {"source.log", "destination.log", "latency-alpha.log", "latency-beta.log"} <= logs
+    built = json.loads((result.directory / "testbed.json").read_text())
+    assert built["placement"]["alpha"] == {
+        "nodes": ["source"],
+        "there": hosts.address("alpha"),
+        "fabric": "198.51.100.1",
+    }
+    assert built["mtu_bytes"] == 1450, "what a tunnel leaves of 1500 bytes between the hosts"
+
+
+def test_both_ends_of_the_load_elsewhere_and_the_instances_together(cli: Cli, hosts: SshHosts) -> None:
+    placement = {"loadgen": "gamma", "echoserver": "gamma", "source": "beta", "destination": "beta"}
+    result = carry_out(cli, hosts, placement, load__new_flows_per_s=60, load__server_packets_per_s=100)
+    judge(result)
+    assert result.summary["total"]["server_lost_packets"] == 0
+
+
+@pytest.mark.parametrize(
+    ("placement", "overrides", "code", "said"),
+    [
+        ({"source": "alhpa"}, {}, 2, "no host 'alhpa'; did you mean alpha?"),
+        ({"source": "alpha"}, {"load__frame": "1500B"}, 4, "raise the MTU between the hosts by 36 bytes"),
+        ({"source": "alpha"}, {"uplink__latency_backend": "latency_generator"}, 2, "one process beside all links"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    cli: Cli, hosts: SshHosts, placement: dict[str, str], overrides: dict[str, object], code: int, said: str
+) -> None:
+    done = cli(*arguments(cli, hosts, placement, **overrides), prefix=hosts.prefix)
+    assert done.returncode == code, done.stdout + done.stderr
+    (line,) = done.stderr.splitlines()
+    assert said in line
