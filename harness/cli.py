@@ -119,7 +119,8 @@ def run(
         backend, refusal = _backend(loaded)
         placement = _placement(loaded, hosts)
         if as_json:
-            document = {"profile": loaded.document(), "plan": plan.document(), "latency_backend": backend}
+            document: dict[str, Any] = {"profile": loaded.document(), "plan": plan.document()}
+            document["latency_backend"] = backend
             _print_json({**document, "placement": placement} if placement else document)
         else:
             shown = [*describe(plan, loaded), ("backend", f"{backend['name']}: {backend['reason']}")]

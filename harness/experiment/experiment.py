@@ -6,6 +6,7 @@ import secrets
 import string
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -38,7 +39,7 @@ from harness.provision.connections.spawned import NotReady
 from harness.provision.connections.template import Template
 from harness.provision.interrupt import interruptible
 from harness.provision.recap import ansible_renderer
-from harness.record.calibration import CALIBRATION, not_calibrated
+from harness.record.calibration import CALIBRATION, LinkCalibration, not_calibrated
 from harness.record.events import read_events
 from harness.record.manifest import collect_manifest
 from harness.record.rundir import EFFECTIVE, EVENTS, MANIFEST, POINTS, PROFILE, SERIES, SUMMARY, Folder, RunDirectory
@@ -89,11 +90,15 @@ def run_experiment(
         with _hosts(profile, options, console) as spread:
             return Experiment(profile, plan, options, console, spread=spread).check()
     with interruptible(), process_template() as processes, _hosts(profile, options, console) as spread:
-        calibrated_by = calibrate if spread is None else None  # its probes are on one host
+        calibrated_by = calibrate if spread is None else _not_here
         result = Experiment(profile, plan, options, console, processes, calibrated_by, spread).carry_out()
     if not options.json:
         show(result.path, console=console)
     return result
+
+
+def _not_here(_testbed: Testbed, _profile: Profile, _tell: Callable[[str], None]) -> LinkCalibration:
+    return not_calibrated("nodes are on several hosts, its probes on one")
 
 
 def _hosts(profile: Profile, options: RunOptions, console: Console) -> AbstractContextManager[Spread | None]:
@@ -295,11 +300,11 @@ class Experiment:
                 summary = self._summarise(folder, record)
         except TaskFailed:
             raise  # it says nothing of the migration
-        except SiteLost as error:
-            # It says nothing of the migration, and there is no testbed any more.
-            self._standing = False
-            lost = unusable(started_ns, self._plan, self._profile, run, self._run_id(run), str(error), "INVALID")
-            self._keep(folder, run, with_links(lost, self._links), started_ns)
+        except (SiteLost, KeyboardInterrupt) as ended_early:
+            # It says nothing of the migration, and nothing comes after it.
+            reason = str(ended_early) or "interrupted"
+            broken_off = unusable(started_ns, self._plan, self._profile, run, self._run_id(run), reason, "INVALID")
+            self._keep(folder, run, with_links(broken_off, self._links), started_ns)
             raise
         except OSError as error:
             # A file that cannot be written or read says nothing of the migration. Nothing of the run is left running.
@@ -313,11 +318,6 @@ class Experiment:
             verdict: Literal["INVALID", "FAILED"] = "INVALID" if isinstance(error, NotReady) else "FAILED"
             ended = unusable(started_ns, self._plan, self._profile, run, self._run_id(run), str(error), verdict)
             summary = with_links(ended, self._links)
-        except KeyboardInterrupt as interruption:
-            reason = str(interruption) or "interrupted"
-            broken_off = unusable(started_ns, self._plan, self._profile, run, self._run_id(run), reason, "INVALID")
-            self._keep(folder, run, with_links(broken_off, self._links), started_ns)
-            raise
         self._keep(folder, run, summary, started_ns)
         reasons = "".join(f"\n  {reason}" for reason in summary.validity.reasons)
         self._print(f"run {title}: {summary.validity.verdict}{reasons}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from harness.experiment.collect import Reading, refused_frames
 from harness.experiment.impairments import ImpairmentRecord
 from harness.experiment.link_bounds import LinkEvidence
@@ -19,14 +21,21 @@ _REORDERED_MAX = 0.25
 """Of round trips: if more skip a delay, their median says nothing of the links."""
 
 
-def link_evidence(profile: Profile, before: Reading, after: Reading, impairments: ImpairmentRecord) -> LinkEvidence:
-    """What the links were and counted in a run."""
+def link_evidence(
+    profile: Profile,
+    before: Reading,
+    after: Reading,
+    impairments: ImpairmentRecord,
+    elsewhere: Collection[str] = (),
+) -> LinkEvidence:
+    """What the links were and counted in a run. elsewhere: nodes on other hosts."""
     return LinkEvidence(
         ever=make_topology(profile, _ANY_RUN).ever,
         before=before.fabric,
         after=after.fabric,
         outages=impairments.outages,
         refused=refused_frames(before, after),
+        tunnels=elsewhere,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -44,6 +44,8 @@ class LinkEvidence:
     outages: Sequence[Outage] = ()
     refused: Mapping[LinkWay, int] = field(default_factory=dict)
     """Frames of which a sender was told that the queueing discipline did not take them: they are counted there."""
+    tunnels: Collection[str] = ()
+    """Nodes on other hosts: what their links take, a network between the hosts may lose."""
 
     def any_has(self, impairment: str) -> bool:
         """Whether any link ever has that impairment (an attribute of LinkConditions)."""
@@ -73,6 +75,8 @@ def link_bounds(
             continue  # the hops know of these meters
         dropped = _grown(evidence, link_way, "tbf") - evidence.refused.get(link_way, 0)
         found.append(Bound("meter", wires, max(0, dropped)))
+    for node, way in (link_way for link_way in WIRES if link_way[0] in evidence.tunnels):
+        found.append(Bound("queue", WIRES[node, way], _lost_between_hosts(evidence, node, way)))
     # On a machine that stood still a packet was under way for longer; that comes after all that is better known.
     longest_ns = max(
         late_ns, int(np.max(packets.received_ns - packets.sent_ns, initial=0, where=packets.received_ns > 0))
@@ -81,6 +85,17 @@ def link_bounds(
         longer = _outage(evidence, outage, packets, longest_ns)
         found.append(replace(longer, packets=longer.packets - usual.packets))
     return tuple(bound for bound in found if bound.packets)
+
+
+def _lost_between_hosts(evidence: LinkEvidence, node: str, way: Direction) -> int:
+    """Frames that one end of a tunnel has sent and the other has not received."""
+    ends = [(names.FABRIC, node), (node, names.UPLINK)]
+    near, far = ends if way == "down" else ends[::-1]
+    sent, received = (
+        [getattr(counters.link(*end), f"{kind}_packets") for counters in (evidence.before, evidence.after)]
+        for end, kind in ((near, "tx"), (far, "rx"))
+    )
+    return max(0, int(sent[1] - sent[0] - received[1] + received[0]))
 
 
 def _outage(evidence: LinkEvidence, outage: Outage, packets: PacketRecords, reach_ns: int) -> Bound:

@@ -93,6 +93,11 @@ class Controls:
         statuses = [channel.request(StatusRequest(), Status, deadline) for channel in self.channels.values()]
         return sum(status.refused_connections for status in statuses)
 
+    def break_off(self) -> None:
+        """Let whoever waits for an instance return at once, from any thread: its host is lost."""
+        for channel in list(self.channels.values()):
+            channel.channel.wake()
+
     def close(self) -> None:
         """Close all of them."""
         for channel in self.channels.values():

@@ -99,6 +99,8 @@ class Run:
             except BaseException as error:
                 events.record("failed", f"{type(error).__name__}: {error}")
                 self._record.close()
+                if isinstance(error, HarnessError):
+                    self._testbed.ask_sites()  # that one of them is lost says more
                 raise
             finally:
                 self._record.faults = self._faults.close(wait=False)
@@ -111,6 +113,7 @@ class Run:
                     self._controls.close()
                 self._stop_processes()
                 self._watch.bring_home()
+            self._testbed.require_sites()
             self._judge_traces()
             self._note(events, "done")
         if events.unwritten_bytes:
@@ -131,6 +134,7 @@ class Run:
         self._ready(instances)
         ports = {node: int(self._processes[node].ready["control_port"]) for node in self._instances}
         self._controls = Controls.open(self._testbed, ports, self._secrets.key, self._tls)
+        self._testbed.when_lost(self._controls.break_off)
         self._controls.activate(names.SOURCE)
         self._ready(load)
         self._record.pages = {node: self._watch.map(node, status_path(folder, node)) for node in self._instances}

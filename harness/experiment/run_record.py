@@ -75,6 +75,11 @@ class RunRecord:
         return self.ended if self.is_quiet else {*self.ended, *names.INSTANCES}
 
     @property
+    def elsewhere(self) -> tuple[str, ...]:
+        """Nodes on other hosts."""
+        return tuple(node for nodes, _ in self.clocks.values() for node in nodes)
+
+    @property
     def is_blind(self) -> bool:
         """Whether nobody is left who could say what became of the packets: an end of the VNF kept no records."""
         return bool({names.LOADGEN, names.ECHOSERVER} & set(self.killed))

@@ -66,7 +66,7 @@ def summarise(
     assert record.after is not None
     timing = profile.timing
     window = Window(record.window_start_ns, record.window_start_ns + timing.window_ns)
-    links = link_evidence(profile, record.before, record.after, record.impairments)
+    links = link_evidence(profile, record.before, record.after, record.impairments, record.elsewhere)
     bounds = link_bounds(links, packets, timing.late_ns, loadgen, echoserver)
     copies = links.any_has("duplication")
     hops = hop_counters(record.before, record.after, loadgen, echoserver, record.ended, bounds, copies)

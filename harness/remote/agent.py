@@ -26,9 +26,9 @@ from harness import __version__
 from harness.errors import HarnessError, ProtocolError
 from harness.remote.frames import FrameReader, pack
 from harness.remote.programs import end_started, own_address, program_event, start
-from harness.remote.wheel import make_wheel
+from harness.remote.wheel import code_digest
 
-LEASE_S = 30.0
+LEASE_S = 20.0
 """The other side says something every few seconds; see harness.remote.session."""
 LAST_CALL_S = 60.0
 """For the call at work when the controller is gone: it is not interrupted."""
@@ -124,7 +124,7 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
             sink.write(pack(message))
             sink.flush()
 
-    tell({"hello": __version__, "digest": make_wheel().digest, "pid": os.getpid(), "host": platform.node()})
+    tell({"hello": __version__, "digest": code_digest(), "pid": os.getpid(), "host": platform.node()})
     parts = make_parts(tell)
     calls = dict(CALLS)
     for part in parts:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.remote.ssh import NOT_EXECUTABLE_STATUS, NOT_FOUND_STATUS, HostUnusable, SshConnection
-from harness.remote.wheel import make_wheel, requirements
+from harness.remote.wheel import code_digest, make_wheel, requirements
 
 CACHE = "~/.cache/slim-harness/environments"
 LOOK_S = 20.0
@@ -34,8 +34,7 @@ class Environment:
 def ensure_environment(connection: SshConnection) -> Environment:
     """The environment with exactly the code that runs here. HostUnusable: no Python, a full disk, a registry that is
     needed and cannot be reached; ConnectionLost, DeadlineExceeded."""
-    wheel = make_wheel()
-    found = _bootstrap(connection, LOOK_S, "look", f"{CACHE}/{wheel.digest}")
+    found = _bootstrap(connection, LOOK_S, "look", f"{CACHE}/{code_digest()}")
     try:
         directory, version = str(found["directory"]), tuple(int(part) for part in found["python"])
         complete, free_bytes = bool(found["complete"]), int(found["free_bytes"])
@@ -47,6 +46,7 @@ def ensure_environment(connection: SshConnection) -> Environment:
                 f"host {connection.host.title}: {free_bytes >> 20} MiB free for {directory}; "
                 f"{FREE_BYTES >> 20} MiB are needed"
             )
+        wheel = make_wheel()
         # Another controller may be at the same, for another host with this home. Installers insist on the file's name.
         folder = f"{directory}.{secrets.token_hex(4)}"
         target = f"{folder}.wheel/{wheel.file_name}"

@@ -21,12 +21,12 @@ from harness.remote.frames import FrameReader, pack
 from harness.remote.hosts import Host, Hosts
 from harness.remote.programs import PATIENCE_S
 from harness.remote.ssh import ConnectionLost, HostUnusable, SshConnection
-from harness.remote.wheel import make_wheel
+from harness.remote.wheel import code_digest
 
 START_S = 30.0
 CALL_S = 30.0
-ALIVE_EVERY_S = 4.0
-SILENT_S = 12.0
+ALIVE_EVERY_S = 3.0
+SILENT_S = 9.0
 """A connection may end without either side hearing of it."""
 _READ_BYTES = 1 << 16
 
@@ -131,10 +131,11 @@ class RemoteHost:
 
     def close(self) -> None:
         """End the agent, which removes what it owns, and the connection. Doing it twice is no error."""
+        if not self._lost:
+            with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+                self._channel.shutdown_write()
+                self._channel.status_event.wait(PATIENCE_S + CALL_S)
         self._closing.set()
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-            self._channel.shutdown_write()
-            self._channel.status_event.wait(PATIENCE_S + CALL_S)
         self._channel.close()
         self._connection.close()
         for thread in self._threads:
@@ -214,7 +215,7 @@ class RemoteHost:
 
     def _check(self, hello: dict[str, Any]) -> None:
         """The same code on both sides, or nothing."""
-        theirs, ours = (hello.get("hello"), hello.get("digest")), (__version__, make_wheel().digest)
+        theirs, ours = (hello.get("hello"), hello.get("digest")), (__version__, code_digest())
         if theirs != ours:
             raise HostUnusable(
                 f"host {self.host.title}: runs version {_printable(theirs[0])} ({_printable(theirs[1])}), this side "

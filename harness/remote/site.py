@@ -31,6 +31,7 @@ from harness.testbed.topology import Topology
 
 BUILD_S = 60.0
 FETCH_S = 60.0
+ASK_S = 5.0
 WARM_S = 1800.0
 _POLL_S = 0.5
 FILES_MAX = 200
@@ -58,6 +59,7 @@ class RemoteSite:
         self._pages: list[_Page] = []
         self._before: ClockEstimate | None = None
         self._bound_ns = 0
+        self._react: Callable[[], None] = _nothing
         remote.hear(self._heard)
 
     @property
@@ -100,6 +102,16 @@ class RemoteSite:
         if self._remote.lost:
             raise SiteLost(f"host {self.title}: the connection was lost ({self._remote.lost})")
 
+    def when_lost(self, react: Callable[[], None]) -> None:
+        self._react = react
+
+    def ask(self) -> None:
+        self.require()
+        try:
+            self._remote.call("alive", ASK_S)
+        except DeadlineExceeded as error:
+            raise SiteLost(str(error)) from error
+
     def close(self) -> None:
         """End the agent and the connection. Doing it twice is no error."""
         self._remote.close()
@@ -139,6 +151,7 @@ class RemoteSite:
         if not message:
             for process in list(self._processes.values()):
                 process.ended(LOST_STATUS)
+            self._react()
             return
         told = self._processes.get(message.get("process", 0))
         if told is None:
@@ -212,6 +225,7 @@ class RemoteSite:
             return
         folder, there = self._folder, self._there
         self._folder = self._there = None
+        self._pages = []
         self._bound_clock()
         answer = self._remote.call("files", folder=there.name)
         for name, size in self._checked_files(answer).items():
@@ -242,6 +256,10 @@ class RemoteSite:
 
     def _nonsense(self, call: str, what: object) -> ProtocolError:
         return ProtocolError(f"host {self.title}: {call}: an answer that is none ({what!s:.200})")
+
+
+def _nothing() -> None:
+    pass
 
 
 def _parsed(kind: type[Parsed], answer: dict[str, Any], call: str) -> Parsed:

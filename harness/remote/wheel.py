@@ -20,6 +20,7 @@ DISTRIBUTION = "slim-harness"
 _ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("harness", "loadgen", "vnf_images")
 _SUFFIXES = (".py", ".toml", ".typed", ".html", ".css", ".js", ".j2", ".svg")
+_FOLDER = f"{NAME}-{__version__}.dist-info"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time of every file in the archive: equal content makes equal bytes."""
 
@@ -50,29 +51,42 @@ def requirements() -> tuple[str, ...]:
 
 
 @cache
-def make_wheel() -> Wheel:
-    """The wheel of the code that is running (PEP 427). OSError."""
+def _files() -> dict[str, bytes]:
+    """Every file of the wheel but its record, by its path there."""
     files = {
         path.relative_to(_ROOT).as_posix(): path.read_bytes()
         for package in _PACKAGES
         for path in sorted((_ROOT / package).rglob("*"))
         if path.is_file() and path.suffix in _SUFFIXES
     }
-    folder = f"{NAME}-{__version__}.dist-info"
     metadata = ["Metadata-Version: 2.1", f"Name: {DISTRIBUTION}", f"Version: {__version__}"]
     metadata += [f"Requires-Dist: {line}" for line in requirements()]
-    files[f"{folder}/METADATA"] = "\n".join([*metadata, ""]).encode()
-    files[f"{folder}/WHEEL"] = (
+    files[f"{_FOLDER}/METADATA"] = "\n".join([*metadata, ""]).encode()
+    files[f"{_FOLDER}/WHEEL"] = (
         b"Wheel-Version: 1.0\nGenerator: slim-harness\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     )
-    record = "".join(f"{name},sha256={_record_digest(data)},{len(data)}\n" for name, data in files.items())
-    files[f"{folder}/RECORD"] = f"{record}{folder}/RECORD,,\n".encode()
+    return files
+
+
+@cache
+def _record() -> str:
+    return "".join(f"{name},sha256={_record_digest(data)},{len(data)}\n" for name, data in _files().items())
+
+
+@cache
+def code_digest() -> str:
+    """Of the code that is running, 16 hex digits; equal where the same files make the same program. OSError."""
+    return hashlib.sha256(_record().encode()).hexdigest()[:16]
+
+
+@cache
+def make_wheel() -> Wheel:
+    """The wheel of the code that is running (PEP 427). OSError."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
+        for name, data in {**_files(), f"{_FOLDER}/RECORD": f"{_record()}{_FOLDER}/RECORD,,\n".encode()}.items():
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), data, zipfile.ZIP_DEFLATED)
-    digest = hashlib.sha256(record.encode() + "\n".join(metadata).encode()).hexdigest()[:16]
-    return Wheel(f"{NAME}-{__version__}-py3-none-any.whl", buffer.getvalue(), digest)
+    return Wheel(f"{NAME}-{__version__}-py3-none-any.whl", buffer.getvalue(), code_digest())
 
 
 def _record_digest(data: bytes) -> str:

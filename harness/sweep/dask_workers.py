@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.remote.wheel import make_wheel
+from harness.remote.wheel import code_digest
 from harness.sweep.many import NOBODY_LEFT, Outcome
 from harness.sweep.matrix import Cell, plan_of
 from harness.sweep.order import Due
@@ -41,7 +41,7 @@ class DaskWorkers:
 
     def __init__(self, client: Any, sweep: str, keep: str, calibration: str = "cached", job: Job = carry_out) -> None:
         self._client, self._job = client, job
-        self._common = {"sweep": sweep, "keep": keep, "calibration": calibration, "digest": make_wheel().digest}
+        self._common = {"sweep": sweep, "keep": keep, "calibration": calibration, "digest": code_digest()}
         self._names: dict[str, str] = {}
         self._idle: dict[str, None] = {}
         self._left_out: set[str] = set()

@@ -20,7 +20,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.provision.scratch import scratch_directory
-from harness.remote.wheel import make_wheel
+from harness.remote.wheel import code_digest
 from harness.sweep.archive import packed
 
 SLACK_S = 120.0
@@ -39,8 +39,8 @@ def carry_out(request: Mapping[str, Any]) -> dict[str, Any]:
     request: "digest" (of the code, harness.remote.wheel), "profile" (effective, as data), "mode", "repetition", "cell",
     "sweep" (its name), "keep", "calibration" ("cached" or "off"), "deadline_s".
     """
-    if request["digest"] != make_wheel().digest:
-        return {"error": f"runs other code ({make_wheel().digest}, the sweep's is {request['digest']!s:.16})"}
+    if request["digest"] != code_digest():
+        return {"error": f"runs other code ({code_digest()}, the sweep's is {request['digest']!s:.16})"}
     try:
         with scratch_directory("run") as folder:
             return _made(request, folder)

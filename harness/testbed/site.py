@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -89,4 +89,10 @@ class Site(Protocol):
         """The host's clock as measured for the run's folder at hand, the bound valid to now."""
 
     def require(self) -> None:
-        """SiteLost unless the host is there."""
+        """SiteLost when the host is known not to be there any more."""
+
+    def when_lost(self, react: Callable[[], None]) -> None:
+        """Call `react`, on a thread of the host's, when it is lost, instead of what was to be called before."""
+
+    def ask(self) -> None:
+        """SiteLost unless the host answers."""

@@ -243,8 +243,17 @@ class Testbed:
         for site in self.sites.values():
             site.refresh()
 
+    def when_lost(self, react: Callable[[], None]) -> None:
+        """Call `react` when one of the hosts is lost, instead of what was to be called before; it must not wait."""
+        for site in self.sites.values():
+            site.when_lost(react)
+
+    def ask_sites(self) -> None:
+        """SiteLost unless all of the hosts answer."""
+        self._at_all_sites(lambda site: site.ask())
+
     def require_sites(self) -> None:
-        """SiteLost when one of the hosts is not there any more."""
+        """SiteLost when one of the hosts is known not to be there any more."""
         for site in self.sites.values():
             site.require()
 

@@ -11,7 +11,7 @@ from harness.measure.invariants import CounterPair
 from harness.measure.packets import PacketRecords
 from harness.testbed.changes import Outage
 from harness.testbed.conditions import LinkConditions
-from harness.testbed.counters import FabricCounters, QdiscCounters
+from harness.testbed.counters import FabricCounters, LinkCounters, QdiscCounters
 from harness.testbed.topology import Topology
 from tests.measure.conftest import MS, START_NS, make_records
 
@@ -142,3 +142,23 @@ def test_a_receiver_may_miss_as_many_frames_as_can_be_damaged(unseen: int, agree
     found = evidence(qdisc("fabric", "loadgen", "netem", 10_005, 3), links=links)
     (pair,) = comparable_pairs(found, [CounterPair("loadgen received", 9_000 + unseen, 9_000)])
     assert (pair.interface_packets == pair.application_packets) is agrees
+
+
+def link(node: str, name: str, received: int, sent: int) -> LinkCounters:
+    return LinkCounters(node, name, received, 0, 0, 0, sent, 0, 0, 0)
+
+
+def test_what_is_lost_between_the_ends_of_a_tunnel_is_lost_in_a_queue_of_the_network_there() -> None:
+    def counters(port: tuple[int, int], uplink: tuple[int, int]) -> FabricCounters:
+        links = (link("fabric", "source", *port), link("source", "up0", *uplink))
+        return FabricCounters(0, 0, links, ())
+
+    ever = Topology("abcdefg1").ever
+    before, after = counters((10, 20), (20, 10)), counters((110, 220), (213, 112))
+    found = bounds(LinkEvidence(ever, before, after, tunnels=["source"]))
+    # 200 sent to the source and 193 received by it; 102 sent by it and 100 received.
+    assert found == (
+        Bound("queue", (TO_INTERIOR, TO_EXTERIOR), 7),
+        Bound("queue", (TO_ECHOSERVER, TO_LOADGEN), 2),
+    )
+    assert bounds(LinkEvidence(ever, before, after)) == ()

@@ -195,6 +195,13 @@ SetEnv HOME={home} XDG_CACHE_HOME={home}/.cache
                 if b"@" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]:
                     os.kill(int(pid), signal.SIGKILL)
 
+    def unplug(self, name: str) -> None:
+        """Nothing reaches a host or leaves it any more, and nobody is told."""
+        run("ip", "-n", self.netns(CONTROLLER), "link", "set", name, "down")
+
+    def plug(self, name: str) -> None:
+        run("ip", "-n", self.netns(CONTROLLER), "link", "set", name, "up")
+
     def processes(self, name: str) -> list[str]:
         """Command lines of what runs in a host's namespace, beside its server."""
         found = []

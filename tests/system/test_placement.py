@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from harness.provision.scratch import PREFIX
-from tests.system.conftest import Cli, wait_until
+from tests.system.conftest import Cli, phases_of, wait_until
 from tests.system.ssh_hosts import NAMES, SshHosts, require_server
 
 pytestmark = [
@@ -159,3 +159,66 @@ def test_what_cannot_be_is_one_line(
     assert done.returncode == code, done.stdout + done.stderr
     (line,) = done.stderr.splitlines()
     assert said in line
+
+
+def cut_during(cli: Cli, hosts: SshHosts, when: Callable[[Path], bool], cut: Callable[[], None]) -> Result:
+    """Start a run over two hosts, and `cut` as soon as `when` is true of its directory."""
+    before = cli.directories()
+    # A snapshot that takes its time.
+    slow = {"migration__filler": "1MiB", "migration__snapshot_rate": "8Mbit", "timing__load_until": "2s"}
+    asked = arguments(cli, hosts, {"source": "alpha", "destination": "beta"}, **slow)
+    with cli.start(*asked, prefix=hosts.prefix) as running:
+
+        def reached() -> Path | None:
+            assert running.popen.poll() is None, f"ended before it was cut:\n{running.output}"
+            return next((made for made in cli.directories() - before if when(made)), None)
+
+        directory: Path = wait_until(reached, "the moment of the cut", 60.0)
+        cut()
+        exit_code = running.end()
+        return Result(exit_code, running.output, directory)
+
+
+def phase(name: str) -> Callable[[Path], bool]:
+    return lambda directory: name in phases_of(directory)
+
+
+@pytest.mark.parametrize(
+    ("lost", "when"),
+    [
+        ("beta", lambda directory: (directory / "manifest.json").exists()),
+        ("alpha", phase("boot")),
+        ("beta", phase("warm_up")),
+        ("alpha", phase("controller.snapshot")),
+        ("beta", phase("controller.switchover")),
+        ("alpha", phase("controller.drain")),
+        ("beta", phase("collect")),
+    ],
+    ids=["provisioning", "boot", "load", "snapshot", "redirect", "drain", "recording"],
+)
+def test_a_lost_connection_is_one_line_and_everything_is_removed_on_every_host(
+    cli: Cli, hosts: SshHosts, lost: str, when: Callable[[Path], bool]
+) -> None:
+    result = cut_during(cli, hosts, when, lambda: hosts.cut(lost))
+    assert result.exit_code == 1, result.output
+    errors = [line for line in result.output.splitlines() if line.startswith("harness: error: ")]
+    assert len(errors) == 1, result.output
+    assert f"host {lost} (root@{hosts.address(lost)}:22): the connection was lost" in errors[0]
+    assert "Traceback" not in result.output
+    written = json.loads((result.directory / "summary.json").read_text())
+    assert not written["completed"]
+    assert lost in written["reason"]
+    assert {run["verdict"] for run in written["runs"]} <= {"INVALID"}, "nothing is known of the migration"
+    if written["runs"]:
+        assert lost in result.summary["validity"]["reasons"][0]
+
+
+def test_a_host_that_falls_silent_is_given_up_and_gives_up_itself(cli: Cli, hosts: SshHosts) -> None:
+    try:
+        result = cut_during(cli, hosts, phase("warm_up"), lambda: hosts.unplug("alpha"))
+        assert result.exit_code == 1, result.output
+        assert "host alpha" in result.output.splitlines()[-1]
+        # It cannot be told, and finds out by itself.
+        wait_until(lambda: not hosts.namespaces("alpha") and not hosts.processes("alpha"), "alpha is empty", 40.0)
+    finally:
+        hosts.plug("alpha")
