@@ -51,6 +51,8 @@ def test_what_is_packed_is_unpacked_as_it_was(tmp_path):
         archive("one/01-none/x", link=("one/link", "/etc")),
         archive("one/01-none/x")[:-20],
     ],
+    # An archive holds the time it was made at, a name of a test must not.
+    ids=lambda _: "archive",
 )
 def test_what_is_no_experiment_directory_is_refused_and_nothing_is_left_of_it(tmp_path, content):
     runs = tmp_path / "sweep/runs"
