@@ -157,7 +157,7 @@ class Experiment:
         self._testbed = Testbed(topology, render, LocalConnection(template), sites=sites)
         self._wanted_control = topology.congestion_control
         places = {node: (topology.placement.host_of(node), topology.netns(node)) for node in NODES}
-        self._tasks = UserTasks(profile.task, places, options, render)
+        self._tasks = UserTasks(profile.task, places, options, render, spread.agents if spread is not None else None)
         self._started_utc = datetime.now(UTC).isoformat()
         self._runs: list[ExperimentRun] = []
         self._standing = False

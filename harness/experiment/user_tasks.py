@@ -39,7 +39,8 @@ def select(tables: Sequence[TaskTable], options: RunOptions) -> tuple[TaskTable,
 
 
 def targets_of(table: TaskTable, nodes: Nodes, hosts: Callable[[], Hosts]) -> tuple[Target, ...]:
-    """Where a task goes, each place once. UsageError for a name that is nothing, or two things."""
+    """Where a task goes, each place once; the name of a node comes before that of a host. UsageError for a name that is
+    neither."""
     found: dict[str, Target] = {}
     for name in table.hosts:
         if name == LOCALHOST:
@@ -77,8 +78,18 @@ def material_of(table: TaskTable, environment: Mapping[str, str]) -> Material:
 class UserTasks:
     """All tasks of one experiment. `close` has to follow whatever else was called."""
 
-    def __init__(self, tables: Sequence[TaskTable], nodes: Nodes, options: RunOptions, callback: Callback) -> None:
-        """UsageError for whatever can be known to be wrong before anything is done."""
+    def __init__(
+        self,
+        tables: Sequence[TaskTable],
+        nodes: Nodes,
+        options: RunOptions,
+        callback: Callback,
+        agents: Mapping[str, Caller] | None = None,
+    ) -> None:
+        """agents: by host, those that are there already. UsageError for whatever can be known to be wrong before
+        anything is done.
+        """
+        self._agents = agents or {}
         self._part = TaskPart()
         self._here = LocalCaller(self._part.calls)
         self._remotes: RemoteHosts | None = None
@@ -105,7 +116,8 @@ class UserTasks:
 
     def on_hosts(self, check: bool = False) -> None:
         """Connect to all hosts, and do what is before the testbed. TaskFailed: what was done is undone."""
-        others = dict.fromkeys(task.target.host for task in self._tasks if task.target.host != LOCALHOST)
+        known = {LOCALHOST, *self._agents}
+        others = dict.fromkeys(task.target.host for task in self._tasks if task.target.host not in known)
         if others and self._remotes is None:
             self._remotes = RemoteHosts(self._hosts())
             self._remotes.open(tuple(others))
@@ -173,6 +185,8 @@ class UserTasks:
     def _caller(self, host: str) -> Caller:
         if host == LOCALHOST:
             return self._here
+        if host in self._agents:
+            return self._agents[host]
         assert self._remotes is not None
         return self._remotes[host]
 

@@ -31,7 +31,7 @@ from harness.remote.wheel import code_digest
 LEASE_S = 20.0
 """The other side says something every few seconds; see harness.remote.session."""
 LAST_CALL_S = 60.0
-"""For the call at work when the controller is gone: it is not interrupted."""
+"""For the call at work when the controller is gone: beside a task's command nothing is interrupted."""
 _READ_BYTES = 1 << 16
 
 Call = Callable[..., dict[str, Any]]
@@ -73,7 +73,8 @@ CALLS: Mapping[str, Call] = {
     "program_event": program_event,
 }
 """What an agent does beside its parts."""
-AT_ONCE = ("alive", "clock")
+CANCEL = "cancel_task"
+AT_ONCE = ("alive", "clock", CANCEL)
 """Answered also while another call is at work."""
 
 
@@ -144,11 +145,12 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
             reader.feed(data)
             while (request := reader.next_message()) is not None:
                 if request.get("call") in AT_ONCE:
-                    tell(answer(request))
+                    tell(answer(request, calls))
                 else:
                     requests.put(request)
     finally:
         requests.put(None)
+        answer({"call": CANCEL}, calls)
         worker.join(LAST_CALL_S)
         for part in reversed(parts):
             try:

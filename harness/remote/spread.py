@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import MachineError
@@ -27,6 +27,8 @@ class Spread:
     placement: Placement
     sites: Sequence[RemoteSite]
     mtu_bytes: int
+    agents: Mapping[str, RemoteHost] = field(default_factory=dict)
+    """By host, for what else is to be done there."""
 
 
 @contextmanager
@@ -39,9 +41,10 @@ def connected(nodes: Mapping[str, str], inventory: Path, say: Callable[[str], No
     hosts = load_hosts(inventory)
     chosen = [hosts[name] for name in dict.fromkeys(nodes.values())]
     with ExitStack() as stack:
+        agents: dict[str, RemoteHost] = {}
 
         def open_one(host: Host) -> RemoteSite:
-            remote = RemoteHost.open(hosts, host)
+            remote = agents[host.name] = RemoteHost.open(hosts, host)
             stack.callback(remote.close)
             site = RemoteSite(remote)
             site.require_testbed()
@@ -55,7 +58,7 @@ def connected(nodes: Mapping[str, str], inventory: Path, say: Callable[[str], No
         for host, site in zip(chosen, sites, strict=True):
             underlay[host.name], host_mtu_bytes = _underlay(host, site)
             mtu_bytes.append(host_mtu_bytes)
-        yield Spread(Placement(dict(nodes), underlay), sites, min(mtu_bytes))
+        yield Spread(Placement(dict(nodes), underlay), sites, min(mtu_bytes), agents)
 
 
 def _underlay(host: Host, site: RemoteSite) -> tuple[Underlay, int]:

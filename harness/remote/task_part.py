@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.errors import ProtocolError
+from harness.errors import HarnessError, ProtocolError
 from harness.profile.tasks import CONTENT_BYTES_MAX, TaskTable, task_problems
 from harness.provision.connections.local import LocalConnection
 from harness.provision.engine import Engine, Event, EventKind
@@ -77,6 +77,8 @@ class TaskPart:
         self._at_work = task
         try:
             engine.run(task.name, [task], check=wanted.step == "check")
+        except OSError as error:
+            raise HarnessError(f"{error.filename or task.name}: {error.strerror or error}") from error
         finally:
             self._at_work = None
         return self._told(task)

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 
+from harness.profile.load import read_document
 from harness.provision.scratch import PREFIX
-from tests.system.conftest import Cli, phases_of, wait_until
+from tests.system.conftest import SMOKE, Cli, phases_of, wait_until
 from tests.system.ssh_hosts import NAMES, SshHosts, require_server
 
 pytestmark = [
@@ -222,3 +224,28 @@ def test_a_host_that_falls_silent_is_given_up_and_gives_up_itself(cli: Cli, host
         wait_until(lambda: not hosts.namespaces("alpha") and not hosts.processes("alpha"), "alpha is empty", 40.0)
     finally:
         hosts.plug("alpha")
+
+
+def test_tasks_of_a_node_are_done_on_its_host_through_the_connection_that_is_there(
+    cli: Cli, hosts: SshHosts, tmp_path: Path
+) -> None:
+    tasks = [
+        {"process": {"argv": ["sleep", "3970"]}, "hosts": ["source", "alpha", "destination"]},
+        {"command": {"argv": ["ip", "-d", "-o", "link", "show", "up0"]}, "hosts": ["source"], "when": "after"},
+    ]
+    profile = tmp_path / "smoke.toml"
+    profile.write_bytes(tomli_w.dumps({**read_document(SMOKE), "task": tasks}).encode())
+    before, connections = cli.directories(), accepted(hosts, "alpha")
+    done = cli("run", profile, *arguments(cli, hosts, {"source": "alpha"})[2:], prefix=hosts.prefix)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert accepted(hosts, "alpha") == connections + 1
+    (directory,) = cli.directories() - before
+    found = json.loads((directory / "tasks.json").read_text())["tasks"]
+    places = [("source", "alpha"), ("alpha", "alpha"), ("destination", "localhost"), ("source", "alpha")]
+    assert [(task["on"], task["host"], task["result"]) for task in found] == [(*place, "changed") for place in places]
+    assert " vxlan id " in found[-1]["output"]
+
+
+def accepted(hosts: SshHosts, name: str) -> int:
+    """How many connections a host has taken."""
+    return (hosts.folder / f"{name}.log").read_text().count("Accepted publickey")

@@ -7,16 +7,20 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import tomli_w
 
 from harness.profile.load import read_document
 from harness.provision.connections.local import LocalConnection
+from harness.provision.ownership import Ownership
 from harness.provision.tasks.sysctl import read_sysctl
+from harness.remote.agent import LEASE_S
 from harness.remote.hosts import load_hosts
 from harness.remote.session import RemoteHost
 from harness.remote.ssh import SshConnection
@@ -186,12 +190,59 @@ def test_a_host_that_is_down_is_one_line_and_nothing_is_started(
         ssh_hosts.serve("beta")
 
 
+def test_nothing_is_done_while_another_run_is_active(
+    cli: Cli,
+    ssh_hosts: SshHosts,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    profile = profile_with(tmp_path, {"file": {"path": str(tmp_path / "x"), "content": ""}})
+    with Ownership.acquire("another0", cli.state):
+        done = run(cli, ssh_hosts, profile)
+    assert done.returncode == 4
+    assert "another run is active on this machine: run another0" in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("place", ["localhost", "source", "alpha"])
+def test_a_command_is_broken_off_by_an_interruption_and_everything_undone(
+    cli: Cli,
+    ssh_hosts: SshHosts,  # noqa: F811
+    tmp_path: Path,
+    place: str,
+) -> None:
+    tasks = (
+        {"file": {"path": str(tmp_path / "x"), "content": ""}},
+        {"command": {"argv": ["sleep", "3976"]}, "hosts": [place]},
+    )
+    arguments = ["--results", cli.results, "--calibration", "off", "--inventory", ssh_hosts.inventory()]
+    with cli.start("run", profile_with(tmp_path, *tasks), *arguments, prefix=ssh_hosts.prefix) as running:
+        wait_until(lambda: sleeping(3976), "the command runs")
+        assert (tmp_path / "x").exists()
+        started_s = time.monotonic()
+        # The program itself, below `ip netns exec`, which has become it.
+        assert running.end(signal.SIGINT) == 130
+    assert time.monotonic() - started_s < 10
+    assert "Traceback" not in running.output
+    assert not (tmp_path / "x").exists()
+    assert not sleeping(3976)
+    assert not cli.processes()
+
+
+def sleeping(seconds: int) -> bool:
+    return any(p.info["cmdline"] == ["sleep", str(seconds)] for p in psutil.process_iter(["cmdline"]))
+
+
 @pytest.fixture
 def remote(ssh_hosts: SshHosts) -> Iterator[RemoteHost]:  # noqa: F811
     inventory = load_hosts(ssh_hosts.inventory())
     opened = in_namespace(ssh_hosts.netns(CONTROLLER), lambda: RemoteHost.open(inventory, inventory["alpha"]))
     yield opened
     opened.close()
+
+
+def link(hosts: SshHosts, name: str, state: str) -> None:
+    """The controller's end of the link to a host."""
+    subprocess.run(["ip", "-n", hosts.netns(CONTROLLER), "link", "set", name, state], check=True, timeout=10)
 
 
 def keep_busy(remote: RemoteHost, hosts: SshHosts, folder: Path) -> Path:
@@ -211,7 +262,9 @@ def keep_busy(remote: RemoteHost, hosts: SshHosts, folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("cut", ["closed by the controller", "server of the session killed", "agent told to end"])
+@pytest.mark.parametrize(
+    "cut", ["closed by the controller", "server of the session killed", "agent told to end", "network gone silently"]
+)
 def test_an_agent_undoes_what_it_owns_when_its_connection_ends(
     ssh_hosts: SshHosts,  # noqa: F811
     remote: RemoteHost,
@@ -224,10 +277,15 @@ def test_an_agent_undoes_what_it_owns_when_its_connection_ends(
     elif cut == "server of the session killed":
         for pid in pids(ssh_hosts, "alpha", "sshd: root"):
             os.kill(pid, signal.SIGKILL)
-    else:
+    elif cut == "agent told to end":
         for pid in pids(ssh_hosts, "alpha", "harness.remote.agent"):
             os.kill(pid, signal.SIGTERM)
-    wait_until(lambda: not records(ssh_hosts, "alpha"), "the record of what it owned is gone")
+    else:
+        link(ssh_hosts, "alpha", "down")
+    try:
+        wait_until(lambda: not records(ssh_hosts, "alpha"), "the record of what it owned is gone", LEASE_S + 20)
+    finally:
+        link(ssh_hosts, "alpha", "up")
     assert (ttl(ssh_hosts, "alpha"), path.read_text()) == ("64", "before")
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
     assert not pids(ssh_hosts, "alpha", "sleep 3978")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ class Program:
     output: Path
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     _running: list[SpawnedProcess] = field(default_factory=list, init=False, repr=False, compare=False)
+    _broken_off: threading.Event = field(default_factory=threading.Event, init=False, repr=False, compare=False)
 
     def require(self) -> None:
         """MachineError where the host has no such program."""
@@ -80,6 +82,8 @@ class Program:
         process = self.start(context)
         self._running.append(process)
         try:
+            if self._broken_off.is_set():
+                process.stop()
             process.wait_event("ready", _START_S)
             ended = process.wait_event("ended", max(0.0, ends_s - time.monotonic()))
         except DeadlineExceeded:
@@ -94,7 +98,8 @@ class Program:
         return int(ended["exit_status"])
 
     def break_off(self) -> None:
-        """End what `run` is at, from another thread."""
+        """End what `run` is at, or will be, from another thread."""
+        self._broken_off.set()
         for process in list(self._running):
             process.stop()
 
