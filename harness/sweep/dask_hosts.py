@@ -13,13 +13,14 @@ from harness.errors import DeadlineExceeded, HarnessError, MachineError, UsageEr
 from harness.remote.hosts import Host, Hosts
 from harness.remote.programs import WAIT_MAX_S, Program
 from harness.remote.session import RemoteHost
-from harness.sweep.dask_settings import configure_dask, new_keys, security_of
+from harness.sweep.dask_settings import RESOURCE, configure_dask, new_keys, security_of
 from harness.sweep.dask_workers import DaskWorkers
-from harness.sweep.worker_process import RESOURCE
 
 SCHEDULER, WORKER = "harness.sweep.scheduler_process", "harness.sweep.worker_process"
 CONNECT_S = 5.0
 START_S = 30.0
+OPENED_AT_ONCE = 32
+"""Connections that are being made at the same time: each has to come to an end within its deadline."""
 COMPILED_S = 900.0
 """For a host to compile the packet path before it starts its worker."""
 
@@ -34,6 +35,14 @@ class Kept:
     sweep: str
     keep: str
     calibration: str
+
+
+@dataclass(frozen=True)
+class RunningScheduler:
+    """Its URL, and its process."""
+
+    address: str
+    program: Program
 
 
 @contextlib.contextmanager
@@ -52,7 +61,7 @@ def on_hosts(hosts: Hosts, names: Sequence[str], kept: Kept, tell: Tell) -> Iter
     keys = new_keys()
     with contextlib.ExitStack() as stack:
         sessions = _opened(hosts, chosen, stack, tell)
-        address = stack.enter_context(scheduler(sessions[0].local_address, keys))
+        address = stack.enter_context(scheduler(sessions[0].local_address, keys)).address
         client = stack.enter_context(connected(address, keys, "the scheduler of this sweep"))
         _start_workers(sessions, address, keys, tell)
         yield DaskWorkers(client, kept.sweep, kept.keep, kept.calibration)
@@ -73,25 +82,32 @@ def on_scheduler(url: str, kept: Kept, _tell: Tell) -> Iterator[DaskWorkers]:
 
 
 @contextlib.contextmanager
-def scheduler(address: str, keys: dict[str, str] | None) -> Iterator[str]:
-    """A scheduler in a process of its own that listens on `address` alone; its URL. MachineError."""
+def scheduler(address: str, keys: dict[str, str] | None) -> Iterator[RunningScheduler]:
+    """A scheduler in a process of its own that listens on `address` alone. MachineError."""
     program = Program(SCHEDULER, {"address": address, "keys": keys})
     try:
         event = program.event(START_S)
         if event is None or event.get("event") != "ready":
             raise MachineError(f"the scheduler of the sweep did not start within {START_S:g} s")
-        yield str(event["address"])
+        yield RunningScheduler(str(event["address"]), program)
     finally:
         program.end()
 
 
 @contextlib.contextmanager
 def connected(url: str, keys: dict[str, str] | None, title: str) -> Iterator[Any]:
-    """A client of a scheduler. Without keys, what Dask's own configuration says. MachineError."""
+    """A client of a scheduler. Of our own, with its keys, results come from the workers without a detour; without keys,
+    what Dask's own configuration says. MachineError."""
     from distributed import Client
 
     try:
-        client = Client(url, timeout=CONNECT_S, security=security_of(keys, "client"), set_as_default=False)
+        client = Client(
+            url,
+            timeout=CONNECT_S,
+            security=security_of(keys, "client"),
+            set_as_default=False,
+            direct_to_workers=keys is not None,
+        )
     except Exception as error:  # of the address, of the network, of TLS, of Dask's own choice
         said = (str(error) or type(error).__name__).splitlines()[0]
         raise MachineError(f"{title}: cannot be reached ({said:.120})") from None
@@ -109,7 +125,7 @@ def _opened(hosts: Hosts, chosen: Sequence[Host], stack: contextlib.ExitStack, t
         except HarnessError as error:
             return error
 
-    with ThreadPoolExecutor(len(chosen), thread_name_prefix="host") as executor:
+    with ThreadPoolExecutor(OPENED_AT_ONCE, thread_name_prefix="host") as executor:
         found = list(executor.map(one, chosen))
     sessions = [session for session in found if isinstance(session, RemoteHost)]
     stack.callback(_close_all, sessions)

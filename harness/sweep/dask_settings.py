@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import resource
 import ssl
+from pathlib import Path
 from typing import Any
 
+RESOURCE = "testbed"
+"""What every run needs one of, and every host has one of."""
 LOST_AFTER_S = 20.0
 """A worker that has not been heard of for so long is lost; so is a scheduler."""
 EVENTS_KEPT = 1000
@@ -14,11 +18,14 @@ LOOPBACK_ANY_PORT = "127.0.0.1:0"
 
 
 def configure_dask() -> None:
-    """For this process, before anything of Dask is made."""
+    """For this process, before anything of Dask is made. It may also have as many connections as the machine allows."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     import dask
     import distributed  # sets its loggers up, each with a level of its own
 
     assert distributed
+    logging.getLogger("asyncio")
     dask.config.set(
         {
             "distributed.scheduler.http.routes": [],
@@ -36,7 +43,7 @@ def configure_dask() -> None:
     )
     # What concerns the user is told by us, in one line.
     for name in list(logging.root.manager.loggerDict):
-        if name.partition(".")[0] in ("distributed", "tornado"):
+        if name.partition(".")[0] in ("asyncio", "distributed", "tornado"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
@@ -57,3 +64,23 @@ def new_keys() -> dict[str, str]:
 
     made = Security.temporary()
     return {"ca": made.tls_ca_file, "cert": made.tls_worker_cert, "key": made.tls_worker_key}
+
+
+def worker_of(configuration: dict[str, Any], folder: Path) -> Any:
+    """`distributed.Worker` for one testbed, not started: "scheduler", "name", "address" (the only one it listens on),
+    "keys"."""
+    from distributed import Worker
+
+    return Worker(
+        configuration["scheduler"],
+        nthreads=1,
+        name=configuration["name"],
+        host=configuration["address"],
+        resources={RESOURCE: 1},
+        security=security_of(configuration["keys"], "worker"),
+        local_directory=str(folder),
+        dashboard=False,
+        dashboard_address=LOOPBACK_ANY_PORT,
+        memory_limit=0,
+        death_timeout=LOST_AFTER_S,
+    )

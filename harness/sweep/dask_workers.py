@@ -10,11 +10,11 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.remote.wheel import code_digest
+from harness.sweep.dask_settings import RESOURCE
 from harness.sweep.many import NOBODY_LEFT, Outcome
 from harness.sweep.matrix import Cell, plan_of
 from harness.sweep.order import Due
 from harness.sweep.remote_run import SLACK_S, carry_out
-from harness.sweep.worker_process import RESOURCE
 
 LOOK_S = 1.0
 LATE_S = 60.0
@@ -49,6 +49,7 @@ class DaskWorkers:
         self._futures: dict[str, Any] = {}
         self._news: queue.SimpleQueue[Callable[[], Outcome | None]] = queue.SimpleQueue()
         self._given_count = 0
+        self._cells: dict[str, tuple[float, dict[str, Any]]] = {}
         client.subscribe_topic(_COMINGS_AND_GOINGS, self._heard)
         self._look()
 
@@ -60,15 +61,8 @@ class DaskWorkers:
         """Hand out a run; does not wait."""
         address = next(iter(self._idle))
         del self._idle[address]
-        deadline_s = plan_of(cell, due.run).duration_ns / 1e9 * 3 + SLACK_S
-        request = {
-            **self._common,
-            "profile": cell.profile.document(),
-            "cell": due.run.cell,
-            "mode": due.run.mode,
-            "repetition": due.run.repetition,
-            "deadline_s": deadline_s,
-        }
+        deadline_s, of_cell = self._asked(cell, due)
+        request = {**self._common, **of_cell, "mode": due.run.mode, "repetition": due.run.repetition}
         self._given_count += 1
         name = f"{due.run.key}-{due.attempt}-{self._given_count}"
         self._given[name] = _Given(due.run.key, address, time.monotonic() + deadline_s + LATE_S)
@@ -76,7 +70,7 @@ class DaskWorkers:
             self._job, request, key=name, pure=False, retries=0, workers=[address], resources={RESOURCE: 1}
         )
         self._futures[name] = future
-        future.add_done_callback(lambda future: self._news.put(lambda: self._ended(name, future)))
+        future.add_done_callback(lambda future: self._fetch(name, future))
 
     def take(self) -> Outcome:
         """Wait for the next run that ends. HarnessError where no worker is left."""
@@ -90,17 +84,31 @@ class DaskWorkers:
             if outcome is not None:
                 return outcome
 
-    def _ended(self, name: str, future: Any) -> Outcome | None:
+    def _asked(self, cell: Cell, due: Due) -> tuple[float, dict[str, Any]]:
+        """(deadline on the host, what is asked of every run of the cell)."""
+        if due.run.cell not in self._cells:
+            deadline_s = plan_of(cell, due.run).duration_ns / 1e9 * 3 + SLACK_S
+            of_cell = {"profile": cell.profile.document(), "cell": due.run.cell, "deadline_s": deadline_s}
+            self._cells[due.run.cell] = (deadline_s, of_cell)
+        return self._cells[due.run.cell]
+
+    def _fetch(self, name: str, future: Any) -> None:
+        """In a thread of the client's: the next results come while the last one is unpacked."""
+        try:
+            result = future.result(timeout=LATE_S)
+        except Exception as error:  # of Dask, of the host, of the connection: the run is lost whatever it was
+            result = error
+        self._news.put(lambda: self._ended(name, result))
+
+    def _ended(self, name: str, result: Any) -> Outcome | None:
         given = self._given.get(name)
         if given is None:  # its host was lost before
             return None
-        try:
-            result = future.result(timeout=LATE_S)
-            archive, error = result.get("archive"), result.get("error")
-            if not isinstance(archive, bytes):
-                return self._lost(name, f"cannot carry out a run ({_line(error)})")
-        except Exception as error:  # of Dask, of the host, of the connection: the run is lost whatever it was
-            return self._lost(name, f"lost during the run ({type(error).__name__})")
+        if isinstance(result, Exception):
+            return self._lost(name, f"lost during the run ({type(result).__name__})")
+        archive, error = (result.get("archive"), result.get("error")) if isinstance(result, dict) else (None, result)
+        if not isinstance(archive, bytes):
+            return self._lost(name, f"cannot carry out a run ({_line(error)})")
         self._forget(name)
         if given.address in self._names:
             self._idle[given.address] = None

@@ -130,7 +130,7 @@ class Session:
         cell, started = self.cell(due.run), Started(datetime.now(UTC).isoformat(), self.clock_s())
         try:
             folder = self.run(cell, due.run, self.sweep / RUNS)
-            self.record(due, folder, started)
+            self.record(due, folder, read_summary(folder / SUMMARY, RunSummary), started)
         except KeyboardInterrupt as interruption:
             self._damage(list_torn(self.sweep, [cell.digest], str(interruption) or "interrupted"))
             raise
@@ -138,9 +138,8 @@ class Session:
             self._damage(list_torn(self.sweep, [cell.digest], str(error)))
             raise
 
-    def record(self, due: Due, folder: Path, started: Started, host: str = "") -> None:
-        """Enter a run whose folder is complete, and tell of it. UsageError for one without a summary."""
-        summary = read_summary(folder / SUMMARY, RunSummary)
+    def record(self, due: Due, folder: Path, summary: RunSummary, started: Started, host: str = "") -> None:
+        """Enter a run whose folder is complete, and tell of it."""
         if summary.validity.verdict == "VALID" and self.manifest.keep == "figures":
             remove_bulk(folder)
         cell = self.cell(due.run)

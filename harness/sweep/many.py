@@ -77,11 +77,11 @@ def carry_out(
             reason = outcome.reason
             if outcome.archive is not None:
                 try:
-                    folder = _taken(session, due, outcome.archive)
+                    folder, summary = _taken(session, due, outcome.archive)
                 except HarnessError as error:
                     reason = f"sent a result that cannot be used ({error})"
                 else:
-                    session.record(due, folder, started, outcome.host)
+                    session.record(due, folder, summary, started, outcome.host)
                     if recorded is not None:
                         recorded(folder)
                     continue
@@ -97,13 +97,13 @@ def carry_out(
         raise
 
 
-def _taken(session: Session, due: Due, archive: bytes) -> Path:
-    """The run's folder within the sweep. HarnessError for what is no result of that very run."""
+def _taken(session: Session, due: Due, archive: bytes) -> tuple[Path, RunSummary]:
+    """The run's folder within the sweep, and what it says. HarnessError for what is no result of that very run."""
     folder = unpack(archive, session.sweep / RUNS)
     summary = read_summary(folder / SUMMARY, RunSummary)
     if (summary.mode, summary.repetition) != (due.run.mode, due.run.repetition):
         raise HarnessError(f"{folder.name} is of another run")
-    return folder
+    return folder, summary
 
 
 def _enter_lost(session: Session, due: Due, started: Started, host: str, reason: str) -> None:

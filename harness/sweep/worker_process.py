@@ -18,12 +18,9 @@ from harness.doctor.cache import ensure_warm
 from harness.errors import HarnessError
 from harness.provision.facts import gather_facts
 from harness.provision.scratch import scratch_directory
-from harness.sweep.dask_settings import LOOPBACK_ANY_PORT, LOST_AFTER_S, configure_dask, security_of
+from harness.sweep.dask_settings import configure_dask, worker_of
 from harness.sweep.program import configuration_line, emit, input_ended
 from harness.sweep.remote_run import end_runs
-
-RESOURCE = "testbed"
-"""What every run needs one of, and every host has one of."""
 
 
 def main() -> int:
@@ -47,21 +44,7 @@ def main() -> int:
 
 
 async def _serve(configuration: dict[str, Any], folder: Path) -> None:
-    from distributed import Worker
-
-    worker = Worker(
-        configuration["scheduler"],
-        nthreads=1,
-        name=configuration["name"],
-        host=configuration["address"],
-        resources={RESOURCE: 1},
-        security=security_of(configuration["keys"], "worker"),
-        local_directory=str(folder),
-        dashboard=False,
-        dashboard_address=LOOPBACK_ANY_PORT,
-        memory_limit=0,
-        death_timeout=LOST_AFTER_S,
-    )
+    worker = worker_of(configuration, folder)
     async with worker:
         emit(event="ready", address=worker.address)
         ends = [asyncio.ensure_future(end) for end in (input_ended(), worker.finished())]

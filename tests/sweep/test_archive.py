@@ -49,6 +49,11 @@ def test_what_is_packed_is_unpacked_as_it_was(tmp_path):
         archive("one/01-none"),
         archive("one/01-none/x", "one/01-other/x"),
         archive("one/01-none/x", link=("one/link", "/etc")),
+        archive("one/01-none/x", link=("one/01-none/link", "x")),
+        archive("one/01-none/x", "one/01-none/x"),
+        archive("one/01-none/x", "one/01-none/x/y"),
+        archive("one/01-none/../x"),
+        archive("one/01-none//x"),
         archive("one/01-none/x")[:-20],
     ],
     # An archive holds the time it was made at, a name of a test must not.
