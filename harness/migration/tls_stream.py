@@ -8,6 +8,7 @@ another thread would then send its plaintext, or take ciphertext for the peer's 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import socket
 import ssl
@@ -74,7 +75,13 @@ class TlsStream:
             except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError):
                 self._peer_ended = True
                 return
-            socket.socket.shutdown(self._sock, socket.SHUT_WR)
+            try:
+                socket.socket.shutdown(self._sock, socket.SHUT_WR)
+            except OSError as error:
+                # A peer that closes before it has read our last words resets the connection.
+                if error.errno != errno.ENOTCONN:
+                    raise
+                self._peer_ended = True
 
     def farewell(self) -> None:
         """As `end_sending`, in so far as it can be said at once; for a connection that is closed next."""

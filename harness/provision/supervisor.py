@@ -33,8 +33,8 @@ _TCP_LISTENS = "0A"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def open_ports(net: Path = Path("/proc/self/net")) -> set[tuple[str, str]]:
-    """(protocol, local end) of every TCP socket that listens and every UDP socket of this namespace."""
+def open_ports(net: Path = Path("/proc/self/net")) -> set[tuple[str, str, str]]:
+    """(protocol, local end, inode) of every TCP socket that listens and every UDP socket of this namespace."""
     found = set()
     for protocol in ("tcp", "tcp6", "udp", "udp6"):
         try:
@@ -43,7 +43,20 @@ def open_ports(net: Path = Path("/proc/self/net")) -> set[tuple[str, str]]:
             continue
         for columns in (line.split() for line in lines):
             if protocol.startswith("udp") or columns[3] == _TCP_LISTENS:
-                found.add((protocol, columns[1]))
+                found.add((protocol, columns[1], columns[9]))
+    return found
+
+
+def own_sockets() -> set[str]:
+    """Inodes of the sockets of everything this process has started, as far as this user may look into it."""
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(OSError):
+            for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
+                with contextlib.suppress(OSError):
+                    kind, _, inode = str(descriptor.readlink()).partition(":")
+                    if kind == "socket":
+                        found.add(inode.strip("[]"))
     return found
 
 
@@ -72,7 +85,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._program: subprocess.Popen[bytes] | None = None
         self._end_descriptor = -1
-        self._before: set[tuple[str, str]] = set()
+        self._before: set[tuple[str, str, str]] = set()
         self._started_ns = self._written_bytes = self._output_bytes = 0
         self._announced = self._stopped = self._input_ended = False
         self._commands = b""
@@ -89,9 +102,14 @@ class Supervisor:
             for key, _ in self._selector.select(_LOOK_S if awaits_port else None):
                 if key.fd in self._selector.get_map():  # an event before it may have ended the program
                     key.data()
-            if self._program is not None and not self._announced and open_ports() - self._before:
+            if self._program is not None and not self._announced and self._has_a_port():
                 self._announce()
         self._end()
+
+    def _has_a_port(self) -> bool:
+        """Whether a port that was not open before is the program's: others may share its namespace."""
+        opened = open_ports() - self._before
+        return bool(opened) and not own_sockets().isdisjoint(inode for _, _, inode in opened)
 
     def _announce(self) -> None:
         self._announced = True

@@ -83,10 +83,12 @@ def test_a_client_that_fails_is_a_result_only_once_something_has_moved(
 
 
 def test_listening_and_udp_sockets_are_open_ports(tmp_path: Path) -> None:
-    head = "  sl  local_address rem_address   st tx_queue\n"
-    (tmp_path / "tcp").write_text(f"{head}   0: 0100007F:1F90 00000000:0000 0A 0\n   1: 0100007F:9999 0200:1 01 0\n")
-    (tmp_path / "udp6").write_text(f"{head}   7: {'0' * 32}:0035 {'0' * 32}:0000 07 0\n")
-    assert open_ports(tmp_path) == {("tcp", "0100007F:1F90"), ("udp6", f"{'0' * 32}:0035")}
+    head, rest = "  sl  local_address rem_address   st tx_queue\n", "0:0 00:0 0 0 0"
+    (tmp_path / "tcp").write_text(
+        f"{head}   0: 0100007F:1F90 00000000:0000 0A {rest} 77 1\n   1: 0100007F:9999 0200:1 01 {rest} 78 1\n"
+    )
+    (tmp_path / "udp6").write_text(f"{head}   7: {'0' * 32}:0035 {'0' * 32}:0000 07 {rest} 79 2\n")
+    assert open_ports(tmp_path) == {("tcp", "0100007F:1F90", "77"), ("udp6", f"{'0' * 32}:0035", "79")}
 
 
 # Where that is possible, no port of anybody else is in sight.
