@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
@@ -45,11 +45,13 @@ from harness.record.manifest import collect_manifest
 from harness.record.rundir import EFFECTIVE, EVENTS, MANIFEST, POINTS, PROFILE, SERIES, SUMMARY, Folder, RunDirectory
 from harness.record.summary import ExperimentRun, ExperimentSummary, RunSummary
 from harness.remote.host_task import TaskFailed
-from harness.remote.spread import Spread, connected
 from harness.report.live import LiveView
 from harness.report.show import show
 from harness.testbed.site import SiteLost
 from harness.testbed.testbed import Testbed
+
+if TYPE_CHECKING:
+    from harness.remote.spread import Spread
 from harness.testbed.topology import NODES
 
 STATUS_SUFFIX = ".status"
@@ -107,6 +109,8 @@ def _hosts(profile: Profile, options: RunOptions, console: Console) -> AbstractC
     if not nodes:
         return nullcontext()
     require_one_piece(options)
+    from harness.remote.spread import connected  # with the SSH library, which most experiments do without
+
     return connected(nodes, options.inventory, lambda text: console.print(text, markup=False, soft_wrap=True))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from harness.errors import MachineError, UsageError
 from harness.options import RunOptions
@@ -11,8 +12,10 @@ from harness.profile.derived import frame_mix
 from harness.profile.model import Profile
 from harness.profile.topology import make_topology
 from harness.provision import unprivileged
-from harness.remote.spread import Spread
 from harness.testbed.topology import Topology
+
+if TYPE_CHECKING:
+    from harness.remote.spread import Spread
 
 ETHERNET_BYTES = 14
 

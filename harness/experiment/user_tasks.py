@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.errors import CleanupError, UsageError
 from harness.options import RunOptions
@@ -21,8 +21,10 @@ from harness.provision.task import Context
 from harness.remote.caller import Caller, LocalCaller
 from harness.remote.host_task import HostTask, Material, Target
 from harness.remote.hosts import Hosts, load_hosts
-from harness.remote.pool import RemoteHosts
 from harness.remote.task_part import TaskPart
+
+if TYPE_CHECKING:
+    from harness.remote.pool import RemoteHosts
 
 Nodes = Mapping[str, tuple[str, str]]
 """Host and namespace of each node, by its name."""
@@ -119,6 +121,8 @@ class UserTasks:
         known = {LOCALHOST, *self._agents}
         others = dict.fromkeys(task.target.host for task in self._tasks if task.target.host not in known)
         if others and self._remotes is None:
+            from harness.remote.pool import RemoteHosts  # with the SSH library, which most experiments do without
+
             self._remotes = RemoteHosts(self._hosts())
             self._remotes.open(tuple(others))
         self._run("hosts", "tasks before the testbed", check, lambda task: task.target.netns is None)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.remote.ssh import NOT_EXECUTABLE_STATUS, NOT_FOUND_STATUS, HostUnusable, SshConnection
+from harness.remote.errors import HostUnusable
+from harness.remote.ssh import NOT_EXECUTABLE_STATUS, NOT_FOUND_STATUS, SshConnection
 from harness.remote.wheel import code_digest, make_wheel, requirements
 
 CACHE = "~/.cache/slim-harness/environments"

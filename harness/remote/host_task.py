@@ -13,7 +13,7 @@ from harness.errors import HarnessError, ProtocolError
 from harness.profile.tasks import TaskTable
 from harness.provision.task import Change, Context, State, Task
 from harness.remote.caller import Caller
-from harness.remote.ssh import ConnectionLost
+from harness.remote.errors import ConnectionLost
 from harness.remote.task_part import Step
 from harness.remote.user_tasks import deadline_s
 

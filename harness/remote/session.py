@@ -17,10 +17,11 @@ import paramiko
 from harness import __version__
 from harness.errors import DeadlineExceeded, HarnessError, ProtocolError
 from harness.remote.environment import Environment, ensure_environment
+from harness.remote.errors import ConnectionLost, HostUnusable
 from harness.remote.frames import FrameReader, pack
 from harness.remote.hosts import Host, Hosts
 from harness.remote.programs import PATIENCE_S
-from harness.remote.ssh import ConnectionLost, HostUnusable, SshConnection
+from harness.remote.ssh import SshConnection
 from harness.remote.wheel import code_digest
 
 START_S = 30.0

@@ -13,10 +13,10 @@ from harness.errors import MachineError
 from harness.provision.connections.local import LocalConnection
 from harness.provision.tunnel import OVERHEAD_BYTES
 from harness.provision.underlay import underlay_route
+from harness.remote.errors import HostUnusable
 from harness.remote.hosts import Host, load_hosts
 from harness.remote.session import RemoteHost
 from harness.remote.site import RemoteSite
-from harness.remote.ssh import HostUnusable
 from harness.testbed.placement import Placement, Underlay
 
 

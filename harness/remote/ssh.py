@@ -16,9 +16,9 @@ from typing import IO
 
 import paramiko
 
-from harness.errors import DeadlineExceeded, MachineError
+from harness.errors import DeadlineExceeded
+from harness.remote.errors import ConnectionLost, HostUnusable
 from harness.remote.hosts import Host
-from harness.testbed.site import SiteLost
 
 KEEPALIVE_S = 15
 """A silent connection is looked at this often; what a router has forgotten is noticed."""
@@ -26,14 +26,6 @@ OUTPUT_BYTES_MAX = 1 << 20
 NOT_FOUND_STATUS, NOT_EXECUTABLE_STATUS = 127, 126
 _CHUNK_BYTES = 1 << 15
 _POLL_S = 0.01
-
-
-class HostUnusable(MachineError):
-    """A host cannot be reached or used; the message names the host and what to do."""
-
-
-class ConnectionLost(SiteLost):
-    """A connection that stood is gone."""
 
 
 @dataclass(frozen=True)
