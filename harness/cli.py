@@ -115,9 +115,9 @@ def run(
     server = loaded.record.influxdb
     target = find_target(influx, (server.url, server.org, server.bucket), os.environ)
     hosts = inventory or profile.parent / loaded.placement.inventory
+    placement = _placement(loaded, hosts)
     if dry_run:
         backend, refusal = _backend(loaded)
-        placement = _placement(loaded, hosts)
         if as_json:
             document: dict[str, Any] = {"profile": loaded.document(), "plan": plan.document()}
             document["latency_backend"] = backend

@@ -91,7 +91,11 @@ def run_experiment(
     if options.check:
         with _hosts(profile, options, console) as spread:
             return Experiment(profile, plan, options, console, spread=spread).check()
-    with interruptible(), process_template() as processes, _hosts(profile, options, console) as spread:
+    with interruptible(), ExitStack() as stack:
+        processes = process_template()  # it loads while hosts are connected to
+        stack.callback(processes.close)
+        spread = stack.enter_context(_hosts(profile, options, console))
+        stack.enter_context(processes)
         calibrated_by = calibrate if spread is None else _not_here
         result = Experiment(profile, plan, options, console, processes, calibrated_by, spread).carry_out()
     if not options.json:

@@ -27,6 +27,8 @@ SETTLE_S = 0.25
 READINGS = 10
 """Most at one go: while something goes on and on, no two agree."""
 QUIET_WITHIN_S = 3.0
+CLOCK_ERROR_MAX_NS = 5_000_000
+"""As far as the base RTT is from late: times of different hosts that are further off than that say nothing."""
 
 Processes = Mapping[str, StartedProcess]
 
@@ -136,4 +138,10 @@ class Watch:
         except HarnessError as error:
             self._record.doubts.append(str(error))
         for name, site in self._testbed.sites.items():
-            self._record.clocks[name] = (self._testbed.topology.nodes_on(name), site.clock())
+            clock = site.clock()
+            self._record.clocks[name] = (self._testbed.topology.nodes_on(name), clock)
+            if clock.error_bound_ns > CLOCK_ERROR_MAX_NS:
+                bound_ms, limit_ms = clock.error_bound_ns / 1e6, CLOCK_ERROR_MAX_NS / 1e6
+                self._record.doubts.append(
+                    f"clock of host {name}: may be {bound_ms:.3g} ms from this one's, limit {limit_ms:g} ms"
+                )

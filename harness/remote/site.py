@@ -186,7 +186,8 @@ class RemoteSite:
         answer = self._remote.call("read", pages=asked)
         try:
             for page, content in zip(pages, answer["pages"], strict=True):
-                page.words[:] = np.frombuffer(base64.b64decode(content, validate=True), np.int64)
+                read = np.frombuffer(base64.b64decode(content, validate=True), np.int64)
+                page.words[:] = read.reshape(page.words.shape)  # one word alone would otherwise fill the page
         except (KeyError, TypeError, ValueError) as error:
             raise self._nonsense("read", error) from None
 

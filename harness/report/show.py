@@ -23,6 +23,7 @@ from harness.record.summary import (
 )
 from harness.report.hostile import shown
 from harness.report.impairments import impairment_lines
+from harness.report.other_hosts import host_lines
 from harness.report.table import comparison_table
 
 LINES_MAX = 8
@@ -67,6 +68,8 @@ def show(path: Path, json: bool = False, console: Console | None = None) -> None
             _print_verdict(console, folder.name, run)
         _print_unfinished(console, unfinished)
     for line in impairment_lines(summaries):
+        console.print(Text(line), soft_wrap=True)
+    for line in host_lines(summaries):
         console.print(Text(line), soft_wrap=True)
     if said := links_line(path.resolve().parent if single else path, summaries):
         console.print(Text(said), soft_wrap=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,9 @@ import numpy as np
 import pytest
 import tomli_w
 
+from harness.errors import MachineError
 from harness.profile.load import read_document
+from harness.provision.connections.local import LocalConnection
 from harness.provision.scratch import PREFIX
 from tests.system.conftest import SMOKE, Cli, phases_of, wait_until
 from tests.system.ssh_hosts import NAMES, SshHosts, require_server
@@ -249,3 +253,23 @@ def test_tasks_of_a_node_are_done_on_its_host_through_the_connection_that_is_the
 def accepted(hosts: SshHosts, name: str) -> int:
     """How many connections a host has taken."""
     return (hosts.folder / f"{name}.log").read_text().count("Accepted publickey")
+
+
+_TELL_TIME = 'import json, time; input(); print(json.dumps({"event": "now", "ns": time.monotonic_ns()}), flush=True)'
+
+
+def test_a_process_on_a_shifted_clock_tells_the_time_of_another_host(tmp_path: Path) -> None:
+    connection = LocalConnection()
+    try:
+        for shift_ns in (86_400_000_000_017, -1_500_000_000):
+            connection.clock_shift_ns = shift_ns
+            before_ns = time.monotonic_ns()
+            process = connection.spawn([sys.executable, "-c", _TELL_TIME], None, {}, tmp_path / "log")
+            told_ns = process.wait_event("now", 20.0)["ns"]
+            assert before_ns <= told_ns - shift_ns <= time.monotonic_ns()
+            assert process.stop() == 0
+        connection.clock_shift_ns = -time.monotonic_ns() - 1_000_000_000
+        with pytest.raises(MachineError, match="no clock of its own for a process"):
+            connection.spawn([sys.executable, "-c", _TELL_TIME], None, {}, tmp_path / "log")
+    finally:
+        connection.close()

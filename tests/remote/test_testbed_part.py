@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import HarnessError, ProtocolError, UsageError
+from harness.provision.state_directory import STATE_VARIABLE
+from harness.remote.testbed_part import TestbedPart
+
+
+@pytest.fixture
+def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestbedPart]:
+    monkeypatch.setenv(STATE_VARIABLE, str(tmp_path / "state"))
+    made = TestbedPart(lambda _message: None)
+    yield made
+    made.close()
+
+
+def test_files_of_a_run_are_read_and_gone_with_its_end(part: TestbedPart) -> None:
+    folder = Path(part.open_folder("01-statelet", 0)["folder"])
+    (folder / "source.trace").write_bytes(b"abc")
+    (folder / "logs" / "source.log").write_bytes(b"")
+    assert part.files("01-statelet") == {"files": {"logs/source.log": 0, "source.trace": 3}}
+    assert base64.b64decode(part.fetch("01-statelet/source.trace", 1)["content"]) == b"bc"
+    (page,) = part.read([[f"{folder}/source.trace", 2]])["pages"]
+    assert base64.b64decode(page) == b"ab"
+    part.close_folder("01-statelet")
+    assert not folder.exists()
+    part.close()
+    assert not folder.parent.exists()
+
+
+@pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", ".", "01-statelet/../..", "01-statelet/way/out"])
+def test_nothing_but_the_folder_of_a_run_is_read_or_removed(part: TestbedPart, path: str) -> None:
+    folder = Path(part.open_folder("01-statelet", 0)["folder"])
+    (folder / "way").symlink_to("/etc")
+    for call in (
+        lambda: part.fetch(path, 0),
+        lambda: part.read([[path, 8]]),
+        lambda: part.close_folder(path),
+        lambda: part.open_folder(path, 0),
+    ):
+        with pytest.raises(UsageError, match="not in the folder of a run"):
+            call()
+    assert folder.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"module": "http.server"}, "no program 'http.server'"),
+        ({"process": 0}, "launch: process: "),
+        ({"title": "../../x"}, "launch: title: "),
+        ({"configuration": "all"}, "launch: configuration: "),
+        ({"argv": ["sh"]}, "launch: argv: "),
+    ],
+)
+def test_only_our_own_programs_are_started(part: TestbedPart, changed: dict[str, Any], said: str) -> None:
+    asked = {"process": 1, "node": "source", "title": "source", "module": "harness.vei", "configuration": {}}
+    with pytest.raises(ProtocolError, match=said):
+        part.launch(**{**asked, **changed})
+
+
+def test_what_is_wrong_with_a_configuration_is_told_without_it(part: TestbedPart) -> None:
+    with pytest.raises(ProtocolError) as refused:
+        part.launch(process=1, node="source", title="source", module="harness.vei", configuration="secret-key")
+    assert "secret-key" not in str(refused.value)
+
+
+def test_without_nodes_there_is_nothing_to_count_or_start(part: TestbedPart) -> None:
+    for call in (part.counters, lambda: part.command(1, {}), lambda: part.stop(1, 1.0), lambda: part.files("x")):
+        with pytest.raises(HarnessError):
+            call()
+    part.tear_down()
