@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harness.record.events import Event
 from harness.record.rundir import Folder
 from harness.record.sweep import read_results
+from harness.report.figures.over_time import marks_of
+from harness.report.figures.picture import Mark
 from harness.report.figures.registry import pictures
 from tests.report.sweep_builder import SweepBuilder, cell
 
@@ -39,6 +42,19 @@ def test_the_phases_are_marked_at_their_times(sweep):
     assert marks["trigger"] == 0
     assert marks["switchover"] == pytest.approx(0.40)
     assert marks["live"] == pytest.approx(0.47)
+
+
+@pytest.mark.parametrize(
+    ("phase", "text", "label"),
+    [
+        ("impairment", "source: rate 60Mbit: done (begun 0.3 ms after its time)", "source: rate 60Mbit"),
+        ("impairment", "end of source: rate 60Mbit: done (begun 0.2 ms after its time)", "end: source: rate 6…"),
+        ("fault.destination.kill", "kill destination at s+1.5 s begins: process 7", "kill destination"),
+    ],
+)
+def test_what_was_done_on_purpose_is_marked(phase, text, label):
+    events = [Event(3_500_000_000, 0, phase, text), Event(4_000_000_000, 0, "load_end", "load_end")]
+    assert marks_of(events, 3_000_000_000) == (Mark(0.5, label),)
 
 
 def test_the_run_with_the_median_loss_stands_for_the_cell(sweep):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +30,8 @@ _WIDTH_IN, _HEIGHT_IN = 5.4, 3.9
 _TIME_WIDTH_IN, _TIME_HEIGHT_IN = 4.3, 2.6
 _ASIDE = 0.005
 """How far neighbouring lines are drawn apart along the load axis, as a fraction of the largest load."""
+_LABEL_POINTS = 4.6
+"""Height of a character of a mark's label, which stands upright above its panel."""
 _ROLE_STYLES = {"model": ":", "explained": (0, (5, 1, 1, 1)), "p50": "-", "p99": "--", "max": ":"}
 
 
@@ -66,6 +69,10 @@ def draw(picture: Picture) -> tuple[bytes, bytes]:
         return png, _saved(figure, "svg")
 
 
+def _longest_mark(panels: Sequence[Panel]) -> int:
+    return max((len(mark.label) for panel in panels for mark in panel.marks), default=0)
+
+
 def _saved(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
     metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}[kind]
@@ -100,7 +107,7 @@ def _draw_panel(axes: Axes, panel: Panel, picture: Picture) -> None:
             shown(panel.title),
             fontsize=9,
             parse_math=False,
-            pad=6 + 60 * bool(panel.marks or (picture.over_time and any(p.marks for p in picture.panels))),
+            pad=6 + _LABEL_POINTS * _longest_mark(picture.panels if picture.over_time else (panel,)),
         )
     axes.set_xlabel(panel.x_label, parse_math=False)
     axes.set_ylabel(panel.y_label, parse_math=False)

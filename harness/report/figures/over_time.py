@@ -27,6 +27,10 @@ MARKED_PHASES = {
     "controller.aborted": "aborted",
 }
 """Moments of the event log by the name they are drawn with."""
+DISTURBANCES = ("impairment", "fault.")
+"""How the phase of an event begins by which the profile disturbs the run on purpose."""
+DISTURBANCES_SHOWN = 20
+LABEL_CHARACTERS = 20
 
 
 def typical(runs: Sequence[Result]) -> Result | None:
@@ -123,11 +127,23 @@ def _check_reach(run: Result, series: Series, zero_ns: int) -> None:
 
 
 def marks_of(events: Sequence[Event], zero_ns: int) -> tuple[Mark, ...]:
+    """The phases of the migration, and what the profile did to links, machine and processes meanwhile."""
     first: dict[str, int] = {}
     for event in events:
         first.setdefault(event.phase, event.monotonic_ns)
     found = [Mark((first[phase] - zero_ns) / 1e9, name) for phase, name in MARKED_PHASES.items() if phase in first]
-    return (Mark(0.0, "trigger"), *found) if found else ()
+    migration = (Mark(0.0, "trigger"), *found) if found else ()
+    disturbed = [event for event in events if event.phase.startswith(DISTURBANCES)][:DISTURBANCES_SHOWN]
+    return (*migration, *(Mark((event.monotonic_ns - zero_ns) / 1e9, _said(event)) for event in disturbed))
+
+
+def _said(event: Event) -> str:
+    """What an event says was done, without how punctual it was."""
+    text, _, _ = event.text.partition(" (begun ")
+    text = text.removesuffix(": done").replace("source and destination ", "").replace("end of ", "end: ", 1)
+    if event.phase.startswith("fault."):
+        text, _, _ = text.partition(" at ")
+    return text if len(text) <= LABEL_CHARACTERS else f"{text[: LABEL_CHARACTERS - 1]}…"
 
 
 def _rows(series: Series, zero_ns: int, x_range: tuple[float, float]) -> dict[str, tuple[Point, ...]]:
