@@ -96,8 +96,7 @@ def scheduler(address: str, keys: dict[str, str] | None) -> Iterator[RunningSche
 
 @contextlib.contextmanager
 def connected(url: str, keys: dict[str, str] | None, title: str) -> Iterator[Any]:
-    """A client of a scheduler. Of our own, with its keys, results come from the workers without a detour; without keys,
-    what Dask's own configuration says. MachineError."""
+    """A client of a scheduler. Without keys, what Dask's own configuration says. MachineError."""
     from distributed import Client
 
     try:
@@ -106,7 +105,6 @@ def connected(url: str, keys: dict[str, str] | None, title: str) -> Iterator[Any
             timeout=CONNECT_S,
             security=security_of(keys, "client"),
             set_as_default=False,
-            direct_to_workers=keys is not None,
         )
     except Exception as error:  # of the address, of the network, of TLS, of Dask's own choice
         said = (str(error) or type(error).__name__).splitlines()[0]

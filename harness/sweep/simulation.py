@@ -42,7 +42,7 @@ from harness.sweep.store import create_sweep
 ADDRESS = "127.0.0.1"
 WORKERS = "harness.sweep.simulated_workers"
 WORKERS_PER_PROCESS = 250
-START_S = 180.0
+START_S = 600.0
 REST_S = 2.0
 """Before a piece: workers that have just started still send their first reports."""
 
@@ -83,7 +83,6 @@ class Piece:
         }
         return {
             "testbeds": self.testbeds,
-            "sweep_runs": max(self.runs, self.replay.sweep_runs),
             "runs": self.runs,
             "time_scale": self.replay.time_scale,
             "summaries_only": self.replay.summaries_only,
@@ -170,12 +169,13 @@ def simulated_sweep(results: Results, runs: int, folder: Path, sweep_runs: int =
 
 
 def measure(results: Results, replay: Replay, testbeds: int, runs: int, pieces: int) -> list[Piece]:
-    """`pieces` sessions of `runs` runs each, one after the other on the same testbeds."""
+    """`pieces` sessions of one sweep, of `runs` runs each, one after the other on the same testbeds."""
     found = []
     with scratch_directory("simulation") as folder, simulated(testbeds, replay) as parts:
         workers, programs, program = parts
-        for number in range(pieces):
-            session = simulated_sweep(results, runs, folder / str(number), replay.sweep_runs)
+        first = simulated_sweep(results, runs, folder, max(replay.sweep_runs, pieces * runs))
+        for _ in range(pieces):
+            session = Session(first.sweep, first.manifest, first.cells, _not_here, lambda _line: None, limit=runs)
             time.sleep(REST_S)
             counted = _Counted(workers)
             groups: Sequence[Sequence[int | None]] = ([program.pid], [None], [one.pid for one in programs])
@@ -212,7 +212,7 @@ def _not_here(_cell: Cell, run: SweepRun, _runs: Path) -> Path:
     help="Seconds a simulated testbed takes for each second of the recorded run; 0: results come at once.",
 )
 @click.option(
-    "--sweep-runs", type=click.IntRange(min=0), default=0, help="Of the sweep a piece is a session of, if more."
+    "--sweep-runs", type=click.IntRange(min=0), default=0, help="Of the sweep the pieces are sessions of, if more."
 )
 @click.option("--summaries-only", is_flag=True, help="Of a result only its summary is sent and stored.")
 def main(

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from harness.provision.state_directory import STATE_VARIABLE
 from harness.record.sweep import read_entries, read_results
 from harness.sweep import simulation
 from harness.sweep.engine import Session, runs_of
@@ -49,6 +50,8 @@ def test_every_piece_is_a_whole_session(recorded):
 
 def test_the_run_of_a_testbed_that_is_killed_is_made_on_another(recorded, monkeypatch, tmp_path):
     monkeypatch.setattr(simulation, "WORKERS_PER_PROCESS", 1)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # what is killed leaves its files
+    monkeypatch.setenv(STATE_VARIABLE, str(tmp_path / "state"))
     with simulated(3, Replay(recorded.path, time_scale=0.05)) as (workers, programs, _scheduler):
         session = simulated_sweep(recorded, RUNS, tmp_path)
         assert workers.free() == 3

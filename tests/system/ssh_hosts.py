@@ -154,12 +154,13 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 Subsystem sftp internal-sftp
-SetEnv HOME={home} XDG_CACHE_HOME={home}/.cache
+SetEnv HOME={home} XDG_CACHE_HOME={home}/.cache TMPDIR=/run/tmp
 """
         )
-        # A mount namespace of its own: names of network namespaces and the server's own folder are this host's only.
+        # A mount namespace of its own: names of network namespaces, the folder of the server and temporary files are of
+        # this host only, and go with it.
         server = f"{SERVER} -D -e -f {shlex.quote(str(settings))}"
-        script = f"mount -t tmpfs run /run && mkdir -p /run/sshd /run/netns && exec {server}"
+        script = f"mount -t tmpfs run /run && mkdir -p /run/sshd /run/netns /run/tmp && exec {server}"
         enter = ("ip", "netns", "exec", self.netns(name))
         ahead_s = self._clocks_ahead_s.get(name)
         clock = () if ahead_s is None else ("--time", "--monotonic", str(ahead_s))
