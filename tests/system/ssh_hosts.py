@@ -196,6 +196,13 @@ SetEnv HOME={home} XDG_CACHE_HOME={home}/.cache TMPDIR=/run/tmp
                 if b"@" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]:
                     os.kill(int(pid), signal.SIGKILL)
 
+    def kill(self, name: str, word: str) -> None:
+        """SIGKILL for every process of a host that has the word in its command line."""
+        for pid in run("ip", "netns", "pids", self.netns(name)).split():
+            with contextlib.suppress(OSError):
+                if word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                    os.kill(int(pid), signal.SIGKILL)
+
     def unplug(self, name: str) -> None:
         """Nothing reaches a host or leaves it any more, and nobody is told."""
         run("ip", "-n", self.netns(CONTROLLER), "link", "set", name, "down")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -253,6 +254,28 @@ def test_tasks_of_a_node_are_done_on_its_host_through_the_connection_that_is_the
 def accepted(hosts: SshHosts, name: str) -> int:
     """How many connections a host has taken."""
     return (hosts.folder / f"{name}.log").read_text().count("Accepted publickey")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_hosts_are_left_empty_when_the_controller_ends_early(
+    cli: Cli, hosts: SshHosts, number: signal.Signals, code: int
+) -> None:
+    before = cli.directories()
+    with cli.start(*arguments(cli, hosts, {"source": "alpha", "destination": "beta"}), prefix=hosts.prefix) as running:
+        cli.wait_for_phase(running, before, "warm_up")
+        assert hosts.namespaces("alpha")
+        assert running.end(number) == code, running.output
+    for name in ("alpha", "beta"):
+        wait_until(lambda: not hosts.namespaces(name), f"no namespace of ours on {name}")  # noqa: B023
+    if number == signal.SIGKILL:
+        assert cli("clean", prefix=hosts.prefix).returncode == 0
+
+
+def test_what_a_killed_agent_has_left_is_removed_by_the_next_run(cli: Cli, hosts: SshHosts) -> None:
+    result = cut_during(cli, hosts, phase("warm_up"), lambda: hosts.kill("alpha", "harness.remote.agent"))
+    assert result.exit_code == 1
+    assert hosts.namespaces("alpha"), "nobody was left to remove them"
+    judge(carry_out(cli, hosts, {"source": "alpha", "destination": "beta"}))
 
 
 _TELL_TIME = 'import json, time; input(); print(json.dumps({"event": "now", "ns": time.monotonic_ns()}), flush=True)'
