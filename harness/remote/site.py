@@ -86,17 +86,17 @@ class RemoteSite:
         """Have the packet path compiled there, once for each state of the code; `say` is told when that takes time.
         MachineError, DeadlineExceeded."""
         ends_s = time.monotonic() + WARM_S
-        if self._remote.call("warm")["complete"]:
+        if self._remote.call("warm").get("complete"):
             return
         say(f"host {self.title}: compiling the packet path for these sources, once: a minute or two")
-        while not self._remote.call("warm")["complete"]:
+        while not self._remote.call("warm").get("complete"):
             if time.monotonic() > ends_s:
                 raise DeadlineExceeded(f"host {self.title}: the packet path was not compiled within {WARM_S:g} s")
             time.sleep(_POLL_S)
 
     def underlay_mtu_bytes(self, remote: str) -> int:
         """Largest packet from the host to an IPv4 address. MachineError where it has no way there."""
-        return int(self._remote.call("underlay", remote=remote)["mtu_bytes"])
+        return self._number(self._remote.call("underlay", remote=remote), "mtu_bytes", "underlay")
 
     def require(self) -> None:
         if self._remote.lost:
@@ -143,7 +143,7 @@ class RemoteSite:
         answer = self._remote.call(
             "launch", process=number, node=node, title=title, module=argv[-1], configuration=dict(configuration)
         )
-        process.pid = int(answer["pid"])
+        process.pid = self._number(answer, "pid", "launch")
         return process
 
     def _heard(self, message: dict[str, Any]) -> None:
@@ -254,6 +254,12 @@ class RemoteSite:
                 if not content:
                     raise self._nonsense("fetch", f"{path} ended after {file.tell()} of {size} bytes")
                 file.write(content)
+
+    def _number(self, answer: dict[str, Any], key: str, call: str) -> int:
+        value = answer.get(key)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self._nonsense(call, f"{key}: {value!r:.40}")
+        return value
 
     def _nonsense(self, call: str, what: object) -> ProtocolError:
         return ProtocolError(f"host {self.title}: {call}: an answer that is none ({what!s:.200})")

@@ -53,7 +53,12 @@ def connected(nodes: Mapping[str, str], inventory: Path, say: Callable[[str], No
 
         with ThreadPoolExecutor(len(chosen), thread_name_prefix="connect") as executor:
             opened = [executor.submit(open_one, host) for host in chosen]
-        sites = [one.result() for one in opened]
+            try:
+                sites = [one.result() for one in opened]
+            except BaseException:
+                for agent in list(agents.values()):
+                    agent.close()  # nobody is waited for, who may compile for minutes
+                raise
         underlay, mtu_bytes = {}, []
         for host, site in zip(chosen, sites, strict=True):
             underlay[host.name], host_mtu_bytes = _underlay(host, site)

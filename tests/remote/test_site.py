@@ -154,3 +154,12 @@ def test_a_process_that_ends_by_itself_keeps_its_status(tmp_path: Path) -> None:
     host.heard({"process": 1, "ended": 3})
     host.heard({})
     assert process.returncode == process.stop() == 3
+
+
+@pytest.mark.parametrize("answer", [{}, {"pid": "4711"}, {"pid": True}])
+def test_a_process_without_a_number_is_refused(tmp_path: Path, answer: Answers) -> None:
+    made, _ = site(tmp_path, launch=answer, underlay=answer)
+    with pytest.raises(ProtocolError, match="launch: an answer that is none"):
+        made.spawn("source", "source", ["python", "-m", "harness.vei"], {}, tmp_path / "source.log")
+    with pytest.raises(ProtocolError, match="underlay: an answer that is none"):
+        made.underlay_mtu_bytes("192.0.2.1")
