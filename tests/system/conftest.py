@@ -32,6 +32,7 @@ END_S = 20.0
 
 _CLONE_NEWNS = 0x00020000
 _MS_PRIVATE, _MS_REC = 1 << 18, 1 << 14
+_MNT_DETACH = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
 
@@ -55,12 +56,15 @@ def own_namespace_names() -> None:
         return  # every test is skipped
     kernel.NETNS_DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
     directory = str(kernel.NETNS_DIRECTORY).encode()
-    for result in (
-        _libc.unshare(_CLONE_NEWNS),
-        _libc.mount(b"none", b"/", None, _MS_PRIVATE | _MS_REC, None),
-        _libc.mount(b"names", directory, b"tmpfs", 0, None),
-    ):
+
+    def done(result: int) -> None:
         assert result == 0, os.strerror(ctypes.get_errno())
+
+    done(_libc.unshare(_CLONE_NEWNS))
+    done(_libc.mount(b"none", b"/", None, _MS_PRIVATE | _MS_REC, None))
+    # Names there are already would vanish with their owners, from under what is mounted over them. It may be no mount.
+    _libc.umount2(directory, _MNT_DETACH)
+    done(_libc.mount(b"names", directory, b"tmpfs", 0, None))
     kernel.prepare_netns_directory()
 
 
