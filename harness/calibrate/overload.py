@@ -13,7 +13,7 @@ import numpy as np
 from harness.calibrate.asked import meter_of
 from harness.calibrate.figures import Direction, RateFigure
 from harness.calibrate.metering import MeterSample, metered_rate, pauses
-from harness.dataplane.packet_socket import SO_SNDBUFFORCE, mac_bytes
+from harness.dataplane.packet_socket import SO_SNDBUFFORCE, mac_bytes, set_buffer
 from harness.dataplane.port import make_vectors, send_burst
 from harness.dataplane.scheduling import set_dataplane_scheduling
 from harness.errors import HarnessError
@@ -40,6 +40,7 @@ FRAMES_WANTED = 375
 _PAUSE_S = 50e-6
 _BURST_FRAMES = 64
 _SEND_BUFFER_BYTES = 16 << 20
+"""More than the meter's queue holds; an ordinary user gets what net.core.wmem_max allows."""
 _READING_NS, _READINGS_MAX = 300_000, 4
 """A reading that took longer was interrupted, and its moment is uncertain by as much: it is made again."""
 _SETTLE_DEADLINE_NS = 500_000_000
@@ -137,14 +138,6 @@ def prepare() -> None:
     _Offer(None, bytes(FRAME_BYTES_MIN)).burst(0)
 
 
-def _enlarge(sock: socket.socket) -> None:
-    """A send buffer that the meter's queue does not fill; an ordinary user gets what net.core.wmem_max allows."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, _SEND_BUFFER_BYTES)
-    except PermissionError:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-
-
 def measure_rate(
     testbed: Testbed, scheduler: str, instance: str, direction: Direction, measure_ns: int = MEASURE_NS
 ) -> RateFigure:
@@ -165,7 +158,7 @@ def measure_rate(
     meter = Meter(testbed, place)
     try:
         with testbed.connection.socket_in(netns, socket.AF_PACKET, socket.SOCK_RAW) as sock:
-            _enlarge(sock)
+            set_buffer(sock, SO_SNDBUFFORCE, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
             sock.bind((place.link, 0))  # protocol 0: it receives nothing
             host = read_host({})
             offer = _Offer(sock, header.ljust(frame_bytes, b"\0"))

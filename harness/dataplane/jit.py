@@ -18,16 +18,16 @@ Int = Any
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_ROOT = Path(__file__).resolve().parents[2]
-_COMPILED_PACKAGES = ("harness/dataplane", "vnf_images", "loadgen")
+SOURCES = Path(__file__).resolve().parents[2]
+COMPILED_PACKAGES = ("harness/dataplane", "vnf_images", "loadgen")
 
 
 def source_digest() -> str:
     """Hex digest over the compiled packages' sources."""
     digest = hashlib.sha256()
-    for package in _COMPILED_PACKAGES:
-        for path in sorted((_ROOT / package).rglob("*.py")):
-            digest.update(path.relative_to(_ROOT).as_posix().encode())
+    for package in COMPILED_PACKAGES:
+        for path in sorted((SOURCES / package).rglob("*.py")):
+            digest.update(path.relative_to(SOURCES).as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -97,8 +97,8 @@ def open_port(sock: socket.socket, options: PortOptions) -> socket.socket:
     instructions = b"".join(struct.pack("HBBI", *line) for line in program)
     buffer = ctypes.create_string_buffer(instructions)
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(program), ctypes.addressof(buffer)))
-    _set_buffer(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, options.receive_buffer_bytes)
-    _set_buffer(sock, SO_SNDBUFFORCE, socket.SO_SNDBUF, options.send_buffer_bytes)
+    set_buffer(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, options.receive_buffer_bytes)
+    set_buffer(sock, SO_SNDBUFFORCE, socket.SO_SNDBUF, options.send_buffer_bytes)
     sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
     sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     if options.vnet_header:
@@ -112,7 +112,7 @@ def open_port(sock: socket.socket, options: PortOptions) -> socket.socket:
     return sock
 
 
-def _set_buffer(sock: socket.socket, beyond_limit: int, option: int, size_bytes: int) -> None:
+def set_buffer(sock: socket.socket, beyond_limit: int, option: int, size_bytes: int) -> None:
     """Ask for a buffer. Without CAP_NET_ADMIN on the machine itself, as in a user namespace, net.core.rmem_max and
     wmem_max hold, and the kernel silently gives what they allow; doctor reports it.
     """

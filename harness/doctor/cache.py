@@ -10,27 +10,28 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.dataplane.jit import cache_directory
+from harness.dataplane.jit import COMPILED_PACKAGES, SOURCES, cache_directory
 from harness.errors import MachineError
 from harness.profile.images import known_images
 from harness.provision.scratch import scratch_directory
 
-_COMPLETE = "complete"
-"""Name of the file that says for which files everything has been compiled into this directory."""
-_PROGRAMS = Path(__file__).resolve().parents[2]
-_PACKAGES = ("harness/dataplane", "vnf_images", "loadgen")
 _LOCK = "compiling"
 
 
-def files_stamp(root: Path = _PROGRAMS) -> str:
+def files_stamp(root: Path = SOURCES) -> str:
     """Tells these very files from the same sources elsewhere, or written anew: Numba keeps compiled code by a file's
     path and its time of change, and what another checkout has compiled is of no use to this one.
     """
     digest = hashlib.sha256(str(root).encode())
-    for package in _PACKAGES:
+    for package in COMPILED_PACKAGES:
         for path in sorted((root / package).rglob("*.py")):
             digest.update(f"{path.relative_to(root)} {path.stat().st_mtime_ns}".encode())
     return digest.hexdigest()
+
+
+def complete_mark() -> Path:
+    """The empty file that says: everything has been compiled for these very files. Each checkout has one of its own."""
+    return cache_directory() / f"complete-{files_stamp()[:16]}"
 
 
 def warm_cache() -> Path:
@@ -56,28 +57,20 @@ def warm_cache() -> Path:
                 failed.append(f"{command[2]} (exit status {process.returncode}): {last[0]}")
     if failed:
         raise MachineError(f"the packet path does not compile: {'; '.join(failed)}")
-    directory = cache_directory()
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / _COMPLETE).write_text(files_stamp())
-    return directory
+    mark = complete_mark()
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+    return mark.parent
 
 
 def ensure_warm(say: Callable[[str], None]) -> None:
     """Fill the cache unless it was filled for exactly these files before; `say` is told when that takes time."""
-    directory = cache_directory()
-    mark, stamp = directory / _COMPLETE, files_stamp()
-    if _content(mark) == stamp:
+    mark = complete_mark()
+    if mark.exists():
         return
     say("compiling the packet path for these sources, once: a minute or two")
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / _LOCK).open("w") as lock:
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    with (mark.parent / _LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several at once would all compile the same
-        if _content(mark) != stamp:
+        if not mark.exists():
             warm_cache()
-
-
-def _content(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, ValueError):
-        return ""

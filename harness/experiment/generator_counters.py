@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.dataplane.element.counters import read_directions
 from harness.measure.hops import TO_ECHOSERVER, TO_EXTERIOR, TO_INTERIOR, TO_LOADGEN, WireCounters
 from harness.testbed import topology as names
 from harness.testbed.conditions import Direction
@@ -27,9 +28,6 @@ _WIRES: Mapping[tuple[str, Direction], tuple[str, ...]] = {
 
 def read_generator(pages: Sequence[np.ndarray], nodes: Sequence[str]) -> GeneratorReading:
     """Copy the counters now; pages: of every process there has been, whose counters are summed; nodes: its links."""
-    # Only here: its module comes with compiled code, and most runs have no latency generator.
-    from harness.dataplane.element.element import read_directions
-
     ways: list[tuple[str, Direction]] = [(node, way) for node in nodes for way in ("down", "up")]
     found: dict[tuple[str, Direction], dict[str, Any]] = {}
     for boot in (read_directions(page, len(ways)) for page in pages):

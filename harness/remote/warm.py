@@ -16,14 +16,13 @@ from typing import Any
 from harness.errors import HarnessError, MachineError
 
 MARK = "warm"
-"""File of the environment: the directory of the compiled code."""
-_COMPLETE = "complete"
+"""File of the environment: the path of what says that all is compiled."""
 
 
 def is_warm(environment: Path) -> bool:
     """Whether everything has been compiled for this environment, and is still there."""
     try:
-        return (Path((environment / MARK).read_text().strip()) / _COMPLETE).exists()
+        return Path((environment / MARK).read_text().strip()).is_file()
     except OSError:
         return False
 
@@ -63,15 +62,14 @@ class WarmPart:
 
 def main() -> int:
     """Compile; exit code."""
-    from harness.dataplane.jit import cache_directory
-    from harness.doctor.cache import ensure_warm
+    from harness.doctor.cache import complete_mark, ensure_warm
 
     try:
         ensure_warm(lambda _text: None)
     except HarnessError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
-    (Path(sys.prefix) / MARK).write_text(f"{cache_directory()}\n")
+    (Path(sys.prefix) / MARK).write_text(f"{complete_mark()}\n")
     return 0
 
 

@@ -14,7 +14,8 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
-from harness.dataplane.element.element import DirectionConditions, Element, ElementSettings, total
+from harness.dataplane.element.counters import total
+from harness.dataplane.element.element import DirectionConditions, Element, ElementSettings
 from harness.errors import HarnessError
 
 DEADLINE_S = 5.0

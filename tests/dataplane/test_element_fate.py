@@ -12,7 +12,8 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
 from harness.dataplane.element import state as at
-from harness.dataplane.element.element import DirectionConditions, Element, ElementSettings, read_directions
+from harness.dataplane.element.counters import read_directions
+from harness.dataplane.element.element import DirectionConditions, Element, ElementSettings
 from harness.dataplane.element.state import TABLE_ENTRIES, TABLE_SCALE, ElementState
 from tests.dataplane.element_driver import admit_frames, take_frames
 

@@ -22,7 +22,7 @@ def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def fill() -> Path:
         done.append(cache.files_stamp())
-        (tmp_path / "cache" / "complete").write_text(cache.files_stamp())
+        cache.complete_mark().touch()
         return tmp_path / "cache"
 
     monkeypatch.setattr(cache, "warm_cache", fill)
@@ -39,7 +39,8 @@ def test_it_is_filled_once(filled: list[str]) -> None:
 @pytest.mark.parametrize("mark", [b"", b"\xff\xfe", b"other files"])
 def test_what_was_filled_for_other_files_is_not_trusted(filled: list[str], tmp_path: Path, mark: bytes) -> None:
     (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "complete").write_bytes(mark)
+    for name in ("complete", "complete-0123456789abcdef"):
+        (tmp_path / "cache" / name).write_bytes(mark)
     cache.ensure_warm(lambda _: None)
     assert len(filled) == 1
 
@@ -47,16 +48,17 @@ def test_what_was_filled_for_other_files_is_not_trusted(filled: list[str], tmp_p
 def test_the_stamp_is_of_place_and_time_of_every_file(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     for root in (first, second):
-        for package in ("harness/dataplane", "vnf_images", "loadgen"):
+        for package in jit.COMPILED_PACKAGES:
             shutil.copytree(ROOT / package, root / package)
     stamp = cache.files_stamp(first)
     assert cache.files_stamp(first) == stamp
     assert cache.files_stamp(second) != stamp
-    touched = first / "loadgen" / "__init__.py"
-    status = touched.stat()
-    os.utime(touched, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-    assert cache.files_stamp(first) != stamp
+    for package in jit.COMPILED_PACKAGES:
+        before, touched = cache.files_stamp(first), next((first / package).rglob("*.py"))
+        status = touched.stat()
+        os.utime(touched, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+        assert cache.files_stamp(first) != before
 
 
 def test_the_stamp_is_of_all_that_is_compiled() -> None:
-    assert cache._PACKAGES == jit._COMPILED_PACKAGES
+    assert set(jit.COMPILED_PACKAGES) == {"harness/dataplane", "vnf_images", "loadgen"}

@@ -7,15 +7,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harness import __version__
 from harness.provision.state_directory import STATE_VARIABLE
 from harness.remote.agent import answer
-from harness.remote.frames import FrameReader, pack
 from harness.remote.wheel import code_digest
+from tests.remote.agent_process import AgentProcess
 
 BUSY = """
 import time
@@ -27,29 +26,8 @@ raise SystemExit(agent.main())
 """
 
 
-class Agent:
-    """Its process, and what it has said so far."""
-
-    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
-        self.popen = popen
-        self._reader = FrameReader()
-
-    def ask(self, number: int, call: str, **arguments: Any) -> None:
-        assert self.popen.stdin is not None
-        self.popen.stdin.write(pack({"id": number, "call": call, "arguments": arguments}))
-        self.popen.stdin.flush()
-
-    def said(self) -> dict[str, Any]:
-        assert self.popen.stdout is not None
-        while (message := self._reader.next_message()) is None:
-            data = self.popen.stdout.read1(65536)  # type: ignore[attr-defined]
-            assert data, "the agent has ended"
-            self._reader.feed(data)
-        return message
-
-
 @contextmanager
-def agent(tmp_path: Path, busy_s: float = 0.0, lease_s: float = 60.0) -> Iterator[Agent]:
+def agent(tmp_path: Path, busy_s: float = 0.0, lease_s: float = 60.0) -> Iterator[AgentProcess]:
     code = BUSY.format(busy=busy_s, lease_s=lease_s)
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path), STATE_VARIABLE: str(tmp_path)}
     popen = subprocess.Popen(
@@ -60,7 +38,7 @@ def agent(tmp_path: Path, busy_s: float = 0.0, lease_s: float = 60.0) -> Iterato
         env=environment,
     )
     try:
-        yield Agent(popen)
+        yield AgentProcess(popen)
     finally:
         popen.kill()
         popen.wait()

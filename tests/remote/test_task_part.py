@@ -18,8 +18,9 @@ import pytest
 from harness.errors import HarnessError, MachineError, ProtocolError
 from harness.provision.clean import clean
 from harness.provision.state_directory import STATE_VARIABLE
-from harness.remote.frames import FrameReader, pack
+from harness.remote.frames import pack
 from harness.remote.task_part import TaskPart
+from tests.remote.agent_process import AgentProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -137,34 +138,25 @@ def test_what_is_no_request_is_refused_and_nothing_of_it_is_shown(
     assert not (tmp_path / "ran").exists()
 
 
-class Agent:
-    """An agent as a process of its own, spoken to over pipes as SSH would."""
+class Agent(AgentProcess):
+    """One whose records are in `state`, asked for tasks."""
 
     def __init__(self, state: Path) -> None:
-        self.popen = subprocess.Popen(
-            [sys.executable, "-m", "harness.remote.agent"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, STATE_VARIABLE: str(state)},
-            start_new_session=True,
+        super().__init__(
+            subprocess.Popen(
+                [sys.executable, "-m", "harness.remote.agent"],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, STATE_VARIABLE: str(state)},
+                start_new_session=True,
+            )
         )
-        self._reader = FrameReader()
-        self.receive()
-
-    def receive(self) -> dict[str, Any]:
-        assert self.popen.stdout is not None
-        while (message := self._reader.next_message()) is None:
-            data = self.popen.stdout.read1(65536)  # type: ignore[attr-defined]
-            assert data, "the agent has ended"
-            self._reader.feed(data)
-        return message
+        self.said()
 
     def call(self, **arguments: Any) -> dict[str, Any]:
-        assert self.popen.stdin is not None
-        self.popen.stdin.write(pack({"id": 1, "call": "task", "arguments": arguments}))
-        self.popen.stdin.flush()
-        while (answer := self.receive()).get("id") != 1:
+        self.ask(1, "task", **arguments)
+        while (answer := self.said()).get("id") != 1:
             pass
         return answer
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness.dataplane.jit import cache_directory
+from harness.doctor.cache import complete_mark
 from harness.remote.warm import MARK
 from harness.remote.wheel import make_wheel
 from tests.system.conftest import ROOT, wait_until
@@ -81,7 +82,7 @@ class SshHosts:
         (packages,) = environment.glob("lib/python3*/site-packages")
         ours = [path for path in sys.path if path.endswith("-packages")]
         (packages / "base.pth").write_text("".join(f"{path}\n" for path in (ROOT, *ours)))
-        (environment / MARK).write_text(str(cache_directory()))
+        (environment / MARK).write_text(str(complete_mark()))
         (environment / "complete").touch()
         for name in NAMES:
             cache = self.folder / f"{name}.home/.cache/slim-harness"
@@ -267,12 +268,20 @@ def _toml(value: object) -> str:
     return str(value) if isinstance(value, int | float) else f'"{value}"'
 
 
-@pytest.fixture(scope="module")
-def ssh_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshHosts]:
+@contextlib.contextmanager
+def started(hosts: SshHosts, shares_code: bool = False) -> Iterator[SshHosts]:
+    """Within the block they serve. shares_code: with this checkout's code, compiled already."""
     require_server()
-    hosts = SshHosts(tmp_path_factory.mktemp("ssh"))
     try:
+        if shares_code:
+            hosts.share_code()
         hosts.start()
         yield hosts
     finally:
         hosts.close()
+
+
+@pytest.fixture(scope="module")
+def ssh_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshHosts]:
+    with started(SshHosts(tmp_path_factory.mktemp("ssh"))) as hosts:
+        yield hosts

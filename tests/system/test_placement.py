@@ -22,7 +22,7 @@ from harness.profile.load import read_document
 from harness.provision.connections.local import LocalConnection
 from harness.provision.scratch import PREFIX
 from tests.system.conftest import SMOKE, Cli, phases_of, wait_until
-from tests.system.ssh_hosts import NAMES, SshHosts, require_server
+from tests.system.ssh_hosts import NAMES, SshHosts, started
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="other hosts need root"),
@@ -35,14 +35,8 @@ AHEAD_S = {"alpha": 100_000, "beta": -1_000, "gamma": 7}
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory, warm: None) -> Iterator[SshHosts]:
-    require_server()
-    made = SshHosts(tmp_path_factory.mktemp("hosts"), AHEAD_S)
-    try:
-        made.share_code()
-        made.start()
+    with started(SshHosts(tmp_path_factory.mktemp("hosts"), AHEAD_S), shares_code=True) as made:
         yield made
-    finally:
-        made.close()
 
 
 def scratch() -> set[str]:

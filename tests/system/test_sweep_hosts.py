@@ -13,7 +13,7 @@ import pytest
 
 from harness.record.sweep import read_entries, read_results
 from tests.system.conftest import ROOT, Cli, Running, wait_until
-from tests.system.ssh_hosts import NAMES, SshHosts, cubic_allowed, require_server
+from tests.system.ssh_hosts import NAMES, SshHosts, cubic_allowed, started
 
 pytestmark = [pytest.mark.timeout(300)]
 
@@ -38,15 +38,8 @@ DEADLINE_S = 100.0
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory, warm: None) -> Iterator[SshHosts]:
-    require_server()
-    made = SshHosts(tmp_path_factory.mktemp("ssh"))
-    with cubic_allowed():
-        try:
-            made.share_code()
-            made.start()
-            yield made
-        finally:
-            made.close()
+    with cubic_allowed(), started(SshHosts(tmp_path_factory.mktemp("ssh")), shares_code=True) as made:
+        yield made
 
 
 @pytest.fixture

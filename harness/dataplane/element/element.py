@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from harness.dataplane.element import state as at
+from harness.dataplane.element.counters import read_directions
 from harness.dataplane.element.fate import DRAW_BITS
 from harness.dataplane.element.loop import operate, run_element
 from harness.dataplane.packet_socket import mac_bytes, read_statistics
@@ -203,22 +204,3 @@ class Element:
         """Counters of every direction, see `read_directions`."""
         self._read_kernel_statistics()
         return read_directions(self._state.status, len(self._sockets))
-
-
-def read_directions(page: np.ndarray, directions: int) -> list[dict[str, Any]]:
-    """The counters on a status page, per direction: those of CLASS_COUNTERS as a tuple with an entry per class."""
-    found: list[dict[str, Any]] = []
-    for direction in range(directions):
-        block = page[at.DIRECTIONS_AT + direction * at.DIRECTION_WORDS :][: at.DIRECTION_WORDS]
-        counters: dict[str, Any] = {
-            name: tuple(int(count) for count in block[word : word + at.CLASSES])
-            for name, word in at.CLASS_COUNTERS.items()
-        }
-        counters.update({name: int(block[word]) for name, word in at.DIRECTION_COUNTERS.items()})
-        found.append(counters)
-    return found
-
-
-def total(counters: Mapping[str, Any], name: str) -> int:
-    """One counter of a direction over all classes."""
-    return sum(counters[name])
