@@ -104,7 +104,7 @@ def test_strangers_are_refused_on_the_control_port(node: Node) -> None:
         stranger.sendall(bytes(100))
     node.channel = ControllerChannel.open(node.address, node.server.port, SECRET, deadline(), "source")
     assert node.phase() == "standby"
-    assert node.server.refused == 2
+    wait_until(lambda: node.server.refused == 2, "both strangers are counted")
 
 
 def test_the_control_port_is_on_the_management_address_only(node: Node) -> None:
