@@ -1,6 +1,7 @@
 """The [[task]]s of a profile around its experiment: those of hosts before the testbed, those of nodes once it stands.
 
-Everything that can be undone is undone in reverse at the end, whatever the end is.
+A task is done on all of its hosts side by side, then comes the next. Everything that can be undone is undone in reverse
+at the end, whatever the end is.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from harness.options import RunOptions
 from harness.profile.checks import suggestion
 from harness.profile.tasks import CONTENT_BYTES_MAX, LOCALHOST, TaskTable, selected
 from harness.provision.connections.local import LocalConnection
-from harness.provision.engine import Callback, Engine
+from harness.provision.engine import Callback, Engine, SeveralFailed
 from harness.provision.ownership import Ownership
 from harness.provision.task import Context
 from harness.remote.caller import Caller, LocalCaller
-from harness.remote.host_task import HostTask, Material, Target
+from harness.remote.host_task import HostTask, Material, Target, TaskFailed
 from harness.remote.hosts import Hosts, load_hosts
 from harness.remote.task_part import TaskPart
 
@@ -97,13 +98,13 @@ class UserTasks:
         self._remotes: RemoteHosts | None = None
         self._inventory = options.inventory
         chosen = [
-            (table, target, material_of(table, os.environ))
-            for table in select(tables, options)
+            (together, table, target, material_of(table, os.environ))
+            for together, table in enumerate(select(tables, options))
             for target in targets_of(table, nodes, self._hosts)
         ]
         self._tasks = [
-            HostTask(number, table, target, _Late(self._caller, target.host), material)
-            for number, (table, target, material) in enumerate(chosen)
+            HostTask(number, together, table, target, _Late(self._caller, target.host), material)
+            for number, (together, table, target, material) in enumerate(chosen)
         ]
         connection = LocalConnection()
         self._connection = connection
@@ -180,8 +181,15 @@ class UserTasks:
 
     def _run(self, stage: str, play: str, check: bool, where: Callable[[HostTask], bool], when: str = "before") -> None:
         tasks = [task for task in self._tasks if task.table.when == when and where(task)]
-        if tasks:
+        if not tasks:
+            return
+        try:
             self._engines[stage].run(play, tasks, check)
+        except SeveralFailed as several:
+            failures = [error for error in several.errors if isinstance(error, TaskFailed)]
+            if len(failures) < len(several.errors):
+                raise
+            raise TaskFailed.together(failures) from several
 
     def _hosts(self) -> Hosts:
         return load_hosts(self._inventory)

@@ -1,20 +1,17 @@
-"""Runs tasks in order, knows how far it got, and undoes in reverse what it did."""
+"""Runs tasks in order, those that go together side by side, knows how far it got, and undoes in reverse what it did."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeVar
+from functools import partial
+from itertools import groupby
 
-from harness.errors import CleanupError, DeadlineExceeded
+from harness.errors import CleanupError, HarnessError
+from harness.provision.lanes import Lanes, Piece
 from harness.provision.task import Change, Context, Task
-
-Result = TypeVar("Result")
 
 
 class EventKind(StrEnum):
@@ -49,10 +46,27 @@ class Event:
 Callback = Callable[[Event], None]
 
 
-class Engine:
-    """Carries tasks out through a context and reports every step to `callback`.
+class SeveralFailed(HarnessError):
+    """Tasks that went together failed; the exit code is theirs where they agree."""
 
-    Tasks run on one thread of the engine's own, so that a deadline can be kept and an interruption of the caller never
+    def __init__(self, errors: Sequence[BaseException]) -> None:
+        super().__init__("; ".join(str(error) or type(error).__name__ for error in errors))
+        self.errors = tuple(errors)
+        codes = {error.exit_code if isinstance(error, HarnessError) else 1 for error in errors}
+        self.exit_code = codes.pop() if len(codes) == 1 else 1
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    kind: EventKind
+    changes: tuple[Change, ...] = ()
+    message: str = ""
+
+
+class Engine:
+    """Carries tasks out through a context and reports every step to `callback`, from the thread that called it.
+
+    Tasks run on threads of the engine's own, so that a deadline can be kept and an interruption of the caller never
     leaves a task half undone while it is still at work.
     """
 
@@ -60,7 +74,7 @@ class Engine:
         self._context = context
         self._callback = callback
         self._begun: list[Task] = []
-        self._executor: ThreadPoolExecutor | None = None
+        self._lanes = Lanes()
 
     @property
     def begun(self) -> tuple[Task, ...]:
@@ -71,24 +85,33 @@ class Engine:
         """Bring every task's state about; returns the recap (node -> result -> count).
 
         With `check` nothing is changed: a task that would change something is reported as changed, with its changes.
-        On any error, KeyboardInterrupt included, what this engine has done so far is undone in reverse, then the error
-        is raised again.
+        On any error, KeyboardInterrupt included, what goes together with the task that failed comes to its end, then
+        what this engine has done so far is undone in reverse, then the error is raised again (SeveralFailed for more
+        than one).
         """
         recap: dict[str, Counter[str]] = {}
         self._callback(Event(EventKind.PLAY, play))
-        heading = node = ""
+        heading = ""
+        pieces: list[Piece[_Outcome]] = []
         try:
-            for task in tasks:
-                node = task.node
-                if task.name != heading:
-                    heading = task.name
+            for step in _steps(tasks):
+                pieces = [Piece(task, partial(self._carry_out, task, check)) for task in step]
+                if step[0].name != heading:
+                    heading = step[0].name
                     self._callback(Event(EventKind.TASK, heading))
-                counts = recap.setdefault(node, Counter())
-                counts[self._run_one(task, check)] += 1
+                begun_before = len(self._begun)
+                try:
+                    self._lanes.carry_out(pieces)
+                finally:
+                    self._begun[begun_before:] = sorted(self._begun[begun_before:], key=step.index)
+                    self._tell(pieces, recap)
+                _raise_any([piece.error for piece in pieces if piece.error is not None])
         except BaseException as error:
-            recap.setdefault(node, Counter())[EventKind.FAILED] += 1
-            message = str(error) or type(error).__name__
-            self._callback(Event(EventKind.FAILED, heading, node, message))
+            failed = [piece for piece in pieces if piece.error is not None] or pieces[-1:]
+            for piece in failed:
+                recap.setdefault(piece.task.node, Counter())[EventKind.FAILED] += 1
+                message = str(piece.error or error) or type(piece.error or error).__name__
+                self._callback(Event(EventKind.FAILED, piece.task.name, piece.task.node, message))
             self._finish(recap)
             if not check:
                 self._undo_after(error)
@@ -96,71 +119,28 @@ class Engine:
         self._finish(recap)
         return {node: dict(counts) for node, counts in recap.items()}
 
-    def _run_one(self, task: Task, check: bool) -> EventKind:
-        started_ns = time.monotonic_ns()
+    def _carry_out(self, task: Task, check: bool) -> _Outcome:
+        """On the thread of the task's lane."""
         reason = task.skip_reason()
         if reason is not None:
-            self._callback(Event(EventKind.SKIPPED, task.name, task.node, reason))
-            return EventKind.SKIPPED
+            return _Outcome(EventKind.SKIPPED, message=reason)
+        changes = task.diff(task.observe(self._context))
+        if changes and not check:
+            if task not in self._begun:
+                self._begun.append(task)
+            task.apply(self._context, changes)
+            task.verify(self._context)
+        return _Outcome(EventKind.CHANGED if changes else EventKind.OK, tuple(changes))
 
-        def carry_out() -> list[Change]:
-            changes = task.diff(task.observe(self._context))
-            if changes and not check:
-                if task not in self._begun:
-                    self._begun.append(task)
-                task.apply(self._context, changes)
-                task.verify(self._context)
-            return changes
-
-        changes = self._within(task, carry_out)
-        kind = EventKind.CHANGED if changes else EventKind.OK
-        duration_ns = time.monotonic_ns() - started_ns
-        self._callback(Event(kind, task.name, task.node, changes=tuple(changes), duration_ns=duration_ns))
-        return kind
-
-    def _within(self, task: Task, work: Callable[[], Result]) -> Result:
-        """Run `work` on the engine's thread within the task's deadline."""
-        executor = self._started_executor()
-        future: Future[Result] | None = None
-        try:
-            future = executor.submit(work)
-            return future.result(timeout=task.deadline_s)
-        except FutureTimeout:
-            if future is None or future.done():
-                raise  # the task itself raised TimeoutError
-            self._abandon()
-            raise DeadlineExceeded(f"{task.name} [{task.node}]: not finished within {task.deadline_s:g} s") from None
-        except KeyboardInterrupt:
-            task.cancel()
-            self._wait_until_idle(task.deadline_s)
-            raise
-
-    def _started_executor(self) -> ThreadPoolExecutor:
-        """The engine's executor, its thread running.
-
-        The thread is started by work that does nothing: an executor interrupted while its first thread starts would
-        start a second one later, and waiting for that one says nothing about the task the first one is at.
-        """
-        if self._executor is None:
-            executor = ThreadPoolExecutor(1, thread_name_prefix="provision")
-            executor.submit(lambda: None).result()
-            self._executor = executor
-        return self._executor
-
-    def _wait_until_idle(self, deadline_s: float) -> None:
-        """Wait until the engine's thread has finished what it is at, also what was handed over an instant ago."""
-        if self._executor is None:
-            return
-        try:
-            self._executor.submit(lambda: None).result(timeout=deadline_s)
-        except FutureTimeout:
-            self._abandon()
-
-    def _abandon(self) -> None:
-        """Leave a thread that hangs to itself; what comes next gets a new one."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=False)
-        self._executor = None
+    def _tell(self, pieces: Iterable[Piece[_Outcome]], recap: dict[str, Counter[str]]) -> None:
+        """What has ended well, in the order of the tasks."""
+        for piece in pieces:
+            if piece.result is None or piece.error is not None:
+                continue
+            task, outcome = piece.task, piece.result
+            recap.setdefault(task.node, Counter())[outcome.kind] += 1
+            known = (outcome.kind, task.name, task.node, outcome.message, outcome.changes, piece.duration_ns)
+            self._callback(Event(*known))
 
     def _finish(self, recap: dict[str, Counter[str]]) -> None:
         totals = {node: {str(kind): counts[kind] for kind in RESULTS} for node, counts in recap.items()}
@@ -184,26 +164,34 @@ class Engine:
         chosen = [task for task in reversed(self._begun) if only(task)]
         self._begun = [task for task in self._begun if task not in chosen]
         removed = {task.provides for task in chosen if task.provides is not None}
-        for task in chosen:
-            if task.container is not None and task.container in removed:
-                continue
-            started_ns = time.monotonic_ns()
+        for step in _steps(task for task in chosen if task.container is None or task.container not in removed):
+            pieces = [Piece(task, partial(task.undo, self._context)) for task in step]
             try:
-                self._within(task, lambda task=task: task.undo(self._context))  # type: ignore[misc]
+                self._lanes.carry_out(pieces, keep_going=True)
             except KeyboardInterrupt as error:
                 interruption = error
-            except Exception as error:
-                failures.append(f"{task.name} [{task.node}]: {error}")
-                continue
-            duration_ns = time.monotonic_ns() - started_ns
-            self._callback(Event(EventKind.UNDONE, task.name, task.node, duration_ns=duration_ns))
+            for piece in pieces:
+                name, node = piece.task.name, piece.task.node
+                if piece.error is not None:
+                    failures.append(f"{name} [{node}]: {piece.error}")
+                    continue
+                self._callback(Event(EventKind.UNDONE, name, node, duration_ns=piece.duration_ns))
         if interruption is not None:
             raise interruption
         if failures:
             raise CleanupError("could not be undone: " + "; ".join(failures) + "; `harness clean` tries again")
 
     def close(self) -> None:
-        """End the engine's thread."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=True)
-            self._executor = None
+        """End the engine's threads."""
+        self._lanes.close()
+
+
+def _steps(tasks: Iterable[Task]) -> Iterator[list[Task]]:
+    """Consecutive tasks that go together; the others one by one."""
+    for _, step in groupby(tasks, lambda task: (task.together, None if task.together is not None else id(task))):
+        yield list(step)
+
+
+def _raise_any(errors: Sequence[BaseException]) -> None:
+    if errors:
+        raise errors[0] if len(errors) == 1 else SeveralFailed(errors)

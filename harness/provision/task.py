@@ -58,11 +58,14 @@ class Task(ABC):
 
     `name` heads the output (consecutive tasks of one name appear under one heading), `node` is the column of the recap.
     `container` names the namespace that everything of this task lives in: when the same run made that namespace and is
-    about to remove it, the task need not be undone by itself.
+    about to remove it, the task need not be undone by itself. Consecutive tasks with the same `together` are carried
+    out, and undone, side by side: one at a time of each `lane`.
     """
 
     name: str = "task"
     deadline_s: float = 10.0
+    together: object = None
+    lane: str = ""
 
     def __init__(self, node: str, container: str | None = None) -> None:
         self.node = node

@@ -21,14 +21,27 @@ _MARGIN_S = 10.0
 """The other side ends what takes too long, and says so."""
 _CANCEL_S = 5.0
 _CHANGES = "changes"
+_REASONS_MAX = 3
+"""In one message, which names every host."""
 
 
 class TaskFailed(HarnessError):
-    """A task of the user's failed; the exit code is that of the reason."""
+    """A task of the user's failed on a host or more; the exit code is that of the reasons, 1 where they differ."""
 
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+    def __init__(self, task: str, reasons: Mapping[str, HarnessError]) -> None:
+        """reasons: by target."""
+        places = [f"on {label}: {error}" for label, error in list(reasons.items())[:_REASONS_MAX]]
+        if others := list(reasons)[_REASONS_MAX:]:
+            places.append(f"also on {', '.join(others)}")
+        super().__init__(f"task {task!r} {'; '.join(places)}")
+        self.task, self.reasons = task, dict(reasons)
+        codes = {error.exit_code for error in reasons.values()}
+        self.exit_code = codes.pop() if len(codes) == 1 else 1
+
+    @classmethod
+    def together(cls, failures: Sequence[TaskFailed]) -> TaskFailed:
+        """One task that failed on several hosts."""
+        return cls(failures[0].task, {label: error for each in failures for label, error in each.reasons.items()})
 
 
 @dataclass
@@ -62,11 +75,16 @@ class Material:
 
 
 class HostTask(Task):
-    """One task on one target. `number` tells it from the other tasks of the same caller."""
+    """One task on one target. `number` tells it from the other tasks of the same caller, `together` says which are the
+    same task on other targets: hosts do it side by side, a host one after the other.
+    """
 
-    def __init__(self, number: int, table: TaskTable, target: Target, caller: Caller, material: Material) -> None:
+    def __init__(
+        self, number: int, together: int, table: TaskTable, target: Target, caller: Caller, material: Material
+    ) -> None:
         super().__init__(target.label)
         self.name = table.title
+        self.together, self.lane = together, target.host
         self.number, self.table, self.target = number, table, target
         self.result = TaskResult()
         self._caller, self._material = caller, material
@@ -120,8 +138,7 @@ class HostTask(Task):
             self.result.result, self.result.message = "failed", str(error)
             if step == "undo" and isinstance(error, ConnectionLost):
                 return []  # the agent undoes everything when its connection ends
-            said = f"task {self.name!r} on {self.target.label}: {error}"
-            raise TaskFailed(said, error.exit_code) from error
+            raise TaskFailed(self.name, {self.target.label: error}) from error
         finally:
             self.result.duration_ns += time.monotonic_ns() - started_ns
 

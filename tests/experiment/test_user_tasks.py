@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
-from harness.errors import UsageError
+from harness.errors import HarnessError, MachineError, UsageError
 from harness.experiment.user_tasks import UserTasks, material_of, select, targets_of
 from harness.options import RunOptions
-from harness.profile.tasks import CONTENT_BYTES_MAX, TaskTable
+from harness.profile.tasks import CONTENT_BYTES_MAX, LOCALHOST, TaskTable
 from harness.provision.engine import Event, EventKind
 from harness.provision.state_directory import STATE_VARIABLE
+from harness.remote.caller import LocalCaller
 from harness.remote.host_task import Target, TaskFailed
 from harness.remote.hosts import Hosts, parse_hosts
+from harness.remote.task_part import TaskPart
 
 NODES = {"source": ("localhost", "run-source"), "destination": ("beta", "run-destination")}
 
@@ -150,3 +152,71 @@ def test_what_the_machine_lacks_has_its_exit_code(state: Path, tmp_path: Path) -
         tasks.on_hosts()
     assert caught.value.exit_code == 4
     tasks.close()
+
+
+def several(folder: Path, tables: list[TaskTable], said: Said) -> tuple[UserTasks, list[TaskPart]]:
+    """Tasks with an agent for each of three hosts, which are all this one."""
+    inventory = folder / "hosts.toml"
+    inventory.write_text("".join(f"[hosts.{name}]\naddress = '{name}'\n" for name in ("alpha", "beta", "gamma")))
+    parts = [TaskPart() for _ in range(3)]
+    agents = {name: LocalCaller(part.calls) for name, part in zip(("alpha", "beta", "gamma"), parts, strict=True)}
+    return UserTasks(tables, {}, RunOptions(folder, inventory=inventory), said, agents), parts
+
+
+def meeting(folder: Path, count: int, then: str = "true") -> dict[str, Any]:
+    """A command that ends once so many are at it, and does not end alone."""
+    folder.mkdir()
+    met = f"until [ $(ls | wc -l) -ge {count} ]; do sleep 0.02; done"
+    return {"argv": ["sh", "-c", f"cd {folder}; mktemp -p . XXXXXX; {met}; {then}"], "deadline": "20s"}
+
+
+def test_all_hosts_of_a_task_are_at_it_at_the_same_time(state: Path, tmp_path: Path) -> None:
+    said = Said()
+    tables = [table(hosts=["all", LOCALHOST], command=meeting(tmp_path / "x", 4)), table(name="next", hosts=["all"])]
+    tasks, parts = several(tmp_path, tables, said)
+    tasks.on_hosts()
+    tasks.close()
+    for part in parts:
+        part.close()
+    (recap,) = said.recaps
+    assert {name: counts["changed"] for name, counts in recap.items()} == {
+        "alpha": 2,
+        "beta": 2,
+        "gamma": 2,
+        LOCALHOST: 1,
+    }
+    told = [event.node for event in said.events if event.kind is EventKind.CHANGED]
+    assert told == ["alpha", "beta", "gamma", LOCALHOST, "alpha", "beta", "gamma"]
+
+
+def test_the_error_names_all_hosts_that_failed(state: Path, tmp_path: Path) -> None:
+    """Two fail once the third has come, which finishes; then its task is undone."""
+    said = Said()
+    then = "mktemp -p . done-XXXXXX && [ $(ls done-* | wc -l) -eq 1 ]"
+    tables = [
+        TaskTable.model_validate({"file": {"path": str(tmp_path / "ours"), "content": "x"}, "hosts": ["alpha"]}),
+        table(name="bad", hosts=["all"], command=meeting(tmp_path / "x", 3, f"{then} || exit 7")),
+        table(),
+    ]
+    tasks, parts = several(tmp_path, tables, said)
+    with pytest.raises(TaskFailed, match=r"^task 'bad' on \w+: sh: exit status 7 \(.*\); on \w+: sh: .*\)$") as caught:
+        tasks.on_hosts()
+    tasks.close()
+    for part in parts:
+        part.close()
+    results = {task["on"]: task["result"] for task in tasks.document() if task["task"] == "bad"}
+    failed = [name for name, result in results.items() if result == "failed"]
+    assert list(caught.value.reasons) == failed
+    assert len(failed) == 2
+    assert sorted(results.values()) == ["changed", "failed", "failed"]
+    assert not (tmp_path / "ours").exists()
+    assert tasks.document()[-1]["result"] == "not reached"
+
+
+def test_a_message_of_many_hosts_names_each_and_gives_few_reasons() -> None:
+    reasons = [TaskFailed("x", {f"h{number}": MachineError(f"why {number}")}) for number in range(5)]
+    together = TaskFailed.together(reasons)
+    assert str(together) == "task 'x' on h0: why 0; on h1: why 1; on h2: why 2; also on h3, h4"
+    assert together.exit_code == MachineError.exit_code
+    mixed = TaskFailed.together([reasons[0], TaskFailed("x", {"h9": HarnessError("else")})])
+    assert mixed.exit_code == 1

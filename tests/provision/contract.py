@@ -22,8 +22,14 @@ class FakeTask(Task):
         fail_at: str = "",
         hang: threading.Event | None = None,
         on_apply: Callable[[], None] = lambda: None,
+        on_cancel: Callable[[], None] = lambda: None,
+        on_undo: Callable[[], None] = lambda: None,
+        together: object = None,
+        lane: str = "",
     ) -> None:
         super().__init__(node, container)
+        self.together, self.lane = together, lane
+        self._on_cancel, self._on_undo = on_cancel, on_undo
         self.name = f"task {title}"
         self.title = title
         self.world = world
@@ -60,7 +66,11 @@ class FakeTask(Task):
         self._step("verify")
         super().verify(context)
 
+    def cancel(self) -> None:
+        self._on_cancel()
+
     def undo(self, context: Context) -> None:
+        self._on_undo()
         self._step("undo")
         self.world.pop(self.title, None)
 

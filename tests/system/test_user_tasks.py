@@ -174,6 +174,36 @@ def test_a_task_that_fails_is_one_line_and_nothing_is_started(
     assert results == ["changed"] * 3 + ["not reached", "failed"]  # a node's task waits for its namespace
 
 
+def meeting(folder: Path, then: str) -> dict[str, Any]:
+    """A command that ends once all hosts are at it, and with 1 where it would wait for ever."""
+    folder.mkdir()
+    script = f"""cd {folder}; mktemp -p . XXXXXX
+for _ in $(seq 400); do [ $(ls | wc -l) -ge {len(NAMES)} ] && {{ {then}; exit; }}; sleep 0.05; done; exit 1"""
+    return {"name": "meeting", "command": {"argv": ["sh", "-c", script]}, "hosts": ["testbeds"]}
+
+
+def test_the_hosts_of_a_task_are_at_it_side_by_side_and_all_that_fail_are_named(
+    cli: Cli,
+    ssh_hosts: SshHosts,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """They have no names of their own, but addresses."""
+    said = f"ip -4 addr show lan0 | grep -q {ssh_hosts.address('beta')} || {{ echo no; exit 9; }}"
+    written = {"file": {"path": str(tmp_path / "written"), "content": "ours\n"}, "hosts": ["beta"]}
+    profile = profile_with(tmp_path, written, meeting(tmp_path / "x", said))
+    before = cli.directories()
+    done = run(cli, ssh_hosts, profile)
+    assert done.returncode == 1, done.stdout + done.stderr
+    (line,) = done.stderr.splitlines()
+    assert re.search(
+        r"^harness: error: task 'meeting' on alpha: .*: sh: exit status 9 \(no\); on gamma: .* 9 \(no\)$", line
+    ), line
+    (directory,) = cli.directories() - before
+    results = [(task["on"], task["result"]) for task in json.loads((directory / "tasks.json").read_text())["tasks"]]
+    assert results == [("beta", "changed"), ("alpha", "failed"), ("beta", "changed"), ("gamma", "failed")]
+    assert not (tmp_path / "written").exists()
+
+
 def test_a_host_that_is_down_is_one_line_and_nothing_is_started(
     cli: Cli,
     ssh_hosts: SshHosts,  # noqa: F811
