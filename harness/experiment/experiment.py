@@ -92,10 +92,9 @@ def run_experiment(
         with _hosts(profile, options, console) as spread:
             return Experiment(profile, plan, options, console, spread=spread).check()
     with interruptible(), ExitStack() as stack:
-        processes = process_template()  # it loads while hosts are connected to
+        processes = process_template()  # it loads while hosts are connected to and the testbed is built
         stack.callback(processes.close)
         spread = stack.enter_context(_hosts(profile, options, console))
-        stack.enter_context(processes)
         calibrated_by = calibrate if spread is None else _not_here
         result = Experiment(profile, plan, options, console, processes, calibrated_by, spread).carry_out()
     if not options.json:
@@ -203,6 +202,8 @@ class Experiment:
                 self._tasks.on_hosts()
                 require_programs(self._profile)
                 self._provision()
+                if self._template is not None:
+                    self._template.wait_ready()
                 directory.write_json("testbed.json", self._testbed_document())
                 self._learn_links(directory)
                 for run in self._plan.runs:

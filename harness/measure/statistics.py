@@ -75,8 +75,6 @@ def estimate(values: Sample, confidence: float = CONFIDENCE) -> Estimate:
     None (not measured) is left out. No value gives mean None, one value gives half_width None: one repetition says
     nothing of its spread. ValueError for a value that is not finite or a confidence outside (0, 1).
     """
-    from scipy import stats
-
     _check_confidence(confidence)
     present = _present(values)
     count = len(present)
@@ -85,8 +83,10 @@ def estimate(values: Sample, confidence: float = CONFIDENCE) -> Estimate:
     mean = math.fsum(present) / count
     if count == 1:
         return Estimate(1, mean, None)
+    from scipy import special  # every experiment shows a table: scipy.stats would cost its command a second
+
     variance = math.fsum((value - mean) ** 2 for value in present) / (count - 1)
-    quantile = float(stats.t.ppf(0.5 + confidence / 2, count - 1))
+    quantile = float(special.stdtrit(count - 1, 0.5 + confidence / 2))
     return Estimate(count, mean, quantile * math.sqrt(variance / count))
 
 

@@ -41,6 +41,7 @@ class Template:
         self._answers: list[dict[str, Any]] = []
         self._statuses: dict[int, int] = {}
         self._gone = False
+        self._ready = False
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -63,11 +64,17 @@ class Template:
 
     def __enter__(self) -> Self:
         try:
-            self._answer(READY_TIMEOUT_S)
+            self.wait_ready()
         except BaseException:
             self.close()
             raise
         return self
+
+    def wait_ready(self) -> None:
+        """Until its modules are loaded, which `start` takes for granted. Doing it twice is no error. HarnessError."""
+        if not self._ready:
+            self._answer(READY_TIMEOUT_S)
+            self._ready = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -142,3 +142,12 @@ def test_its_processes_outlive_the_template(template):
 def test_modules_that_do_not_load_are_an_error():
     with pytest.raises(HarnessError, match="has ended"), Template(["no_such_module_of_ours"]):
         pass
+
+
+def test_that_it_is_ready_may_be_waited_for_later_and_again(template):
+    other = Template(["json.tool"])
+    try:
+        for each in (other, other, template):
+            each.wait_ready()
+    finally:
+        other.close()
