@@ -59,6 +59,7 @@ def traffic_profile(profile: Profile, traffic: Traffic) -> Profile:
     timing stay as they are; the packets are traced. ProfileError where the result is no profile.
     """
     window = format_time(traffic.duration_ns - _WARM_UP_NS)
+    late = format_time(8 * profile.uplink.latency_ns + _INTERVAL_NS)
     document = profile.document()
     return parse_profile(
         {
@@ -79,7 +80,8 @@ def traffic_profile(profile: Profile, traffic: Traffic) -> Profile:
                 "migrate_at": "0s",
                 "load_until": window,
                 "interval": format_time(_INTERVAL_NS),
-                "late": format_time(8 * profile.uplink.latency_ns + _INTERVAL_NS),
+                "late": late,
+                "wait_for_replies": late,
             },
             "uplink": document["uplink"],
             **({"links": document["links"]} if document.get("links") else {}),

@@ -117,6 +117,7 @@ def load_specs(profile: Profile, testbed: Testbed, run: PlannedRun, folder: Path
         "gateway": INTERIOR_ADDRESS,
         "hosts": [f"10.1.1.{i + 1}" for i in range(profile.load.hosts)],
         "extra_latency_ns": latency_ns,
+        "drain_ns": profile.timing.wait_for_replies_ns,
     }
     if profile.load.workload == "capture":
         loadgen["capture"] = capture_configuration(profile)

@@ -49,6 +49,7 @@ LEAD_NS = 1_000_000_000
 """From the start command to the first packet: time for both processes to read it, also on a machine that is busy with
 others (0.7 s have been seen); a process refuses a start that is past."""
 DONE_TIMEOUT_S = 30.0
+"""For the records of a process of the load, once it waits for no more replies."""
 
 
 class Run:
@@ -205,7 +206,8 @@ class Run:
         """Wait until a process of the load has written its records, unless a fault keeps it from that."""
         if title in self._faults.killed:
             return
-        self._processes[title].process.wait_event("done", DONE_TIMEOUT_S)
+        waits_s = self._profile.timing.wait_for_replies_ns / 1e9
+        self._processes[title].process.wait_event("done", waits_s + DONE_TIMEOUT_S)
 
     def _start_impairments(self, events: EventLog, load_end_ns: int | None) -> None:
         steps = planned_steps(self._profile)

@@ -28,6 +28,7 @@ from harness.units import format_rate, format_size, format_time
 
 REQUESTS_MAX = 1 << 26
 """What the load generator can schedule ahead."""
+WAIT_FOR_REPLIES_MAX_NS = 60 * NS_PER_S
 
 
 class Problem(NamedTuple):
@@ -141,6 +142,13 @@ def _timing(profile: Profile) -> Iterator[Problem]:
             "timing.late",
             f"{format_time(timing.late_ns)} is not above the base RTT of {format_time(base_ns)} "
             "(4 x uplink.latency, or what [links] says): every packet would be late",
+        )
+    elif not timing.late_ns <= timing.wait_for_replies_ns <= WAIT_FOR_REPLIES_MAX_NS:
+        yield Problem(
+            "timing.wait_for_replies",
+            f"{format_time(timing.wait_for_replies_ns)} is not between timing.late "
+            f"({format_time(timing.late_ns)}), or late packets would be lost, and "
+            f"{format_time(WAIT_FOR_REPLIES_MAX_NS)}",
         )
 
 

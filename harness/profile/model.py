@@ -95,6 +95,11 @@ class Timing(Table):
     load_until_ns: PositiveTime = Field(
         default=parse_time("13s"), alias="load_until", description="The load ends at s + load_until."
     )
+    wait_for_replies_ns: PositiveTime = Field(
+        default=parse_time("2s"),
+        alias="wait_for_replies",
+        description="So long after the last request replies are received; what comes later is lost.",
+    )
     late_ns: PositiveTime = Field(
         default=parse_time("15ms"), alias="late", description="A request whose RTT is longer than this is late."
     )

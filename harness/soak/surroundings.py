@@ -29,7 +29,8 @@ def deadline_ns(profile: Profile) -> int:
     attempt_ns = deadlines.session_ns + 2 * deadlines.connect_ns + int(2e9)
     faults_ns = sum(fault.for_ns + fault.delay_ns for fault in profile.faults)
     between_ns = int(2 * READY_AGAIN_S * 1e9) * (profile.attempts - 1)
-    around_ns = LEAD_NS + load_duration_ns(profile) + int((AROUND_S + DONE_TIMEOUT_S) * 1e9)
+    load_ns = LEAD_NS + load_duration_ns(profile) + profile.timing.wait_for_replies_ns
+    around_ns = load_ns + int((AROUND_S + DONE_TIMEOUT_S) * 1e9)
     return profile.attempts * attempt_ns + faults_ns + between_ns + around_ns
 
 

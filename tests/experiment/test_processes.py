@@ -125,6 +125,15 @@ def test_both_load_processes_know_the_same_workload(
     assert loadgen.status_path != echoserver.status_path
 
 
+def test_the_load_generator_waits_for_replies_as_long_as_the_profile_says(
+    make_profile: ProfileFactory, make_testbed: TestbedFactory, planned: PlannedRun
+) -> None:
+    for wait_ms in (300, 5_000):
+        profile = make_profile(f"timing.wait_for_replies={wait_ms}ms")
+        found = parsed(load_specs(profile, make_testbed("netem"), planned, FOLDER, LOG))
+        assert found["loadgen"].drain_ns == wait_ms * 1_000_000
+
+
 def test_mixed_sizes_and_subscribers_reach_both_load_processes(
     make_profile: ProfileFactory, make_testbed: TestbedFactory, planned: PlannedRun
 ) -> None:

@@ -174,6 +174,8 @@ def test_valid_parameters_are_kept(images):
         (["timing.interval=7ms"], "timing.interval"),
         (["timing.interval=10us"], "timing.interval"),
         (["timing.late=10ms"], "timing.late"),
+        (["timing.wait_for_replies=14ms"], "timing.wait_for_replies"),
+        (["timing.wait_for_replies=61s"], "timing.wait_for_replies"),
         (["uplink.burst=10us"], "uplink.burst"),
         (["uplink.queue_limit=1513B"], "uplink.queue_limit"),
         (["uplink.queue_limit=16KiB"], "uplink.queue_limit"),
