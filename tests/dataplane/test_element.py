@@ -79,21 +79,23 @@ def test_frames_pass_both_ways_unchanged_and_in_order(make_bench: Callable[..., 
         bench.outside[1].send(each)
     assert [bench.outside[1].recv(2000) for _ in sent] == sent
     assert [bench.outside[0].recv(2000) for _ in sent] == sent
-    assert bench.counted("sent", 0) == bench.counted("sent", 1) == 50
+    for direction in (0, 1):  # counted once the kernel has them
+        bench.wait(partial(lambda way: bench.counted("sent", way) == 50, direction))
     assert bench.counted("tx_bytes") == sum(len(each) for each in sent)
 
 
 def test_each_direction_has_its_own_latency(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench(DirectionConditions(2 * MS), DirectionConditions(30 * MS))
     for side, latency_ns in ((0, 2 * MS), (1, 30 * MS)):
-        took_ns = []
-        for number in range(5):
-            began_ns = time.monotonic_ns()
-            bench.outside[side].send(frame(number))
-            bench.outside[1 - side].recv(2000)
-            took_ns.append(time.monotonic_ns() - began_ns)
+        shortest_ns, until_ns = 1 << 62, time.monotonic_ns() + int(DEADLINE_S * 1e9)
         # The loop hands on half a tick early at most; late it is as often as the machine is busy.
-        assert latency_ns - 100_000 <= min(took_ns) < latency_ns + 20 * MS
+        while shortest_ns >= latency_ns + 20 * MS:
+            began_ns = time.monotonic_ns()
+            assert began_ns < until_ns, f"never within {shortest_ns} ns"
+            bench.outside[side].send(frame(0))
+            bench.outside[1 - side].recv(2000)
+            shortest_ns = min(shortest_ns, time.monotonic_ns() - began_ns)
+            assert shortest_ns >= latency_ns - 100_000
 
 
 def test_conditions_change_while_frames_flow(make_bench: Callable[..., Bench]) -> None:
@@ -120,7 +122,7 @@ def test_a_change_ends_a_sleep_of_many_latencies(make_bench: Callable[..., Bench
     bench.element.set_conditions(1, DirectionConditions())
     bench.outside[1].send(frame(1))
     assert number_of(bench.outside[0].recv(2000)) == 1
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 2.0, "it has slept for the latency of the other"
 
 
 def test_every_frame_and_copy_is_counted_once(make_bench: Callable[..., Bench]) -> None:

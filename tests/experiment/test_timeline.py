@@ -27,7 +27,7 @@ class Journal:
 
     def wait(self, number: int) -> list[Carried]:
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.lines) >= number, 5.0)
+            assert self._changed.wait_for(lambda: len(self.lines) >= number, 20.0)
         return self.lines
 
 
@@ -54,7 +54,13 @@ def test_entries_are_carried_out_in_order_and_never_before_their_time() -> None:
     assert [line.entry.name for line in timeline.carried] == order
 
 
-def test_an_exception_is_a_doubt_and_the_rest_goes_on() -> None:
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That this machine is busy is no doubt."""
+    monkeypatch.setattr("harness.experiment.timeline.LATE_NS", 3_600_000_000_000)
+
+
+def test_an_exception_is_a_doubt_and_the_rest_goes_on(patient: None) -> None:
     journal = Journal()
 
     def fail() -> str:
@@ -129,7 +135,7 @@ def test_beginning_late_is_a_doubt() -> None:
 
 
 @pytest.mark.parametrize("broken", [ValueError("closed"), OSError("disk full")])
-def test_a_journal_that_fails_is_a_doubt(broken: Exception) -> None:
+def test_a_journal_that_fails_is_a_doubt(patient: None, broken: Exception) -> None:
     done = threading.Event()
 
     def journal(carried: Carried) -> None:
@@ -139,5 +145,5 @@ def test_a_journal_that_fails_is_a_doubt(broken: Exception) -> None:
 
     timeline = Timeline([Entry(soon(), "first", act()), Entry(soon(), "second", act())], journal)
     timeline.start()
-    assert done.wait(5.0)
+    assert done.wait(20.0)
     assert timeline.stop() == (f"first: not journalled: {broken}",)

@@ -107,6 +107,7 @@ def send_time_s(rate_bps: int, size: int) -> float:
 
 def test_the_kernel_paces_without_a_fair_queue() -> None:
     # 1.5 MB at 40 Mbit/s take 0.3 s; TCP lets its first ten segments (64 KB each on loopback) go unpaced.
-    paced_s = send_time_s(40_000_000, 1_500_000)
+    paced_s = min(send_time_s(40_000_000, 1_500_000) for _ in range(3))
     assert 0.15 < paced_s < 1.5
-    assert send_time_s(0, 1_500_000) < paced_s / 2
+    # The quickest of several: a busy machine may hold up any of them.
+    assert min(send_time_s(0, 1_500_000) for _ in range(5)) < paced_s / 2

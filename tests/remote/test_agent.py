@@ -65,7 +65,7 @@ def test_it_says_what_it_runs_answers_in_order_and_ends_with_its_input(tmp_path:
 
 @pytest.mark.timeout(60)
 def test_whether_it_is_there_can_be_asked_while_it_is_busy(tmp_path: Path) -> None:
-    with agent(tmp_path, busy_s=0.5) as running:
+    with agent(tmp_path, busy_s=2.0) as running:
         running.said()
         running.ask(1, "busy")
         running.ask(2, "alive")

@@ -23,6 +23,8 @@ from harness.remote.task_part import TaskPart
 from tests.remote.agent_process import AgentProcess
 
 ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 4_000_000 + 8 * os.getpid()
+"""How long programs of these tests would sleep: nobody else's do for as long."""
 
 
 @pytest.fixture
@@ -71,13 +73,13 @@ def test_what_was_done_can_be_undone_one_by_one(part: TaskPart, tmp_path: Path) 
 def test_closing_undoes_everything_and_leaves_no_record(part: TaskPart, state: Path, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("before")
     part.task(number=0, step="apply", table=file_task(tmp_path / "x"))
-    part.task(number=1, step="apply", table=program_task(3984))
-    assert running(3984)
+    part.task(number=1, step="apply", table=program_task(SECONDS + 3))
+    assert running(SECONDS + 3)
     assert left(state)
     part.close()
     part.close()
     assert (tmp_path / "x").read_text() == "before"
-    assert not running(3984)
+    assert not running(SECONDS + 3)
     assert left(state) == []
 
 
@@ -185,17 +187,17 @@ def busy(agent: Agent, tmp_path: Path, seconds: int) -> Path:
 
 
 def test_an_agent_whose_input_ends_undoes_what_it_has_done(agent: Agent, tmp_path: Path, state: Path) -> None:
-    path = busy(agent, tmp_path, 3983)
+    path = busy(agent, tmp_path, SECONDS + 2)
     assert agent.popen.stdin is not None
     agent.popen.stdin.close()
     assert agent.popen.wait(30) == 0
     assert path.read_text() == "before"
-    assert not running(3983)
+    assert not running(SECONDS + 2)
     assert left(state) == []
 
 
 def test_an_agent_whose_reader_has_gone_undoes_what_it_has_done(agent: Agent, tmp_path: Path, state: Path) -> None:
-    path = busy(agent, tmp_path, 3982)
+    path = busy(agent, tmp_path, SECONDS + 1)
     assert agent.popen.stdin is not None
     assert agent.popen.stdout is not None
     agent.popen.stdin.write(pack({"id": 2, "call": "facts"}))
@@ -203,16 +205,16 @@ def test_an_agent_whose_reader_has_gone_undoes_what_it_has_done(agent: Agent, tm
     agent.popen.stdin.close()
     agent.popen.wait(30)
     assert path.read_text() == "before"
-    assert not running(3982)
+    assert not running(SECONDS + 1)
     assert left(state) == []
 
 
 def test_what_a_killed_agent_leaves_is_cleaned(agent: Agent, tmp_path: Path, state: Path) -> None:
-    path = busy(agent, tmp_path, 3981)
+    path = busy(agent, tmp_path, SECONDS)
     os.kill(agent.popen.pid, signal.SIGKILL)
     agent.popen.wait(30)
     kinds = {item.kind for item in clean(state)}
     assert {"file", "directory"} <= kinds
     assert path.read_text() == "before"
-    assert not running(3981)
+    assert not running(SECONDS)
     assert left(state) == []

@@ -40,7 +40,7 @@ def test_runs_are_delivered_by_a_process_that_holds_the_token_alone(run, http_se
     assert len(http_server.stored) == 5
     assert http_server.writes[0].headers["Authorization"] == f"Token {TOKEN}"
     assert os.environ["INFLUXDB_V2_TOKEN"] == TOKEN
-    assert children() == before
+    assert children() <= before
     for path in run("03-x").parents[0].rglob("*"):
         assert path.is_dir() or TOKEN not in path.read_text()
 
@@ -49,7 +49,7 @@ def test_without_a_target_there_is_nobody_to_tell():
     before = children()
     with delivering(None, pytest.fail) as recorded:
         assert recorded is None
-        assert children() == before
+        assert children() <= before
 
 
 def test_nobody_there_is_one_line(run):
@@ -72,7 +72,7 @@ def test_a_server_that_hangs_is_waited_for_a_bounded_time_only(run, http_server:
         recorded(run(points=3))
     assert "3 lines not delivered" in told[0]
     assert "not finished 0.2 s after the last run" in told[0]
-    assert children() == before
+    assert children() <= before
 
 
 def test_a_killed_sink_does_not_disturb(run, http_server: HttpServer):

@@ -36,12 +36,12 @@ WINDOW_PACKETS = 8  # fewer than net.unix.max_dgram_qlen lets wait in a socket
 FLOWS = 50
 
 QUICK = MigrationDeadlines(
-    connect_ns=2_000_000_000,
-    snapshot_ns=4_000_000_000,
-    resync_ns=4_000_000_000,
-    switchover_ns=2_000_000_000,
-    drain_ns=4_000_000_000,
-    finish_ns=4_000_000_000,
+    connect_ns=5_000_000_000,
+    snapshot_ns=10_000_000_000,
+    resync_ns=10_000_000_000,
+    switchover_ns=5_000_000_000,
+    drain_ns=10_000_000_000,
+    finish_ns=10_000_000_000,
 )
 
 
