@@ -44,6 +44,7 @@ lint: $(VENV)/bin/tox
 
 clean:
 	rm -rf .tox .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info $(VENV)
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
