@@ -36,7 +36,7 @@ def test_the_vnf_of_the_readme_counts_and_forwards(image_folder: Path) -> None:
     image = load_image(image_folder, {}, 0)
     pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2)]
     for outside, inside in pairs:
-        outside.settimeout(5.0)
+        outside.settimeout(20.0)
         inside.setblocking(False)
     instance = Instance(image, [inside for _, inside in pairs], InstanceSettings(scheduler="other", pkt_q_packets=64))
     instance.start()

@@ -97,6 +97,6 @@ def test_producer_and_consumer_in_two_threads_lose_nothing() -> None:
             pass
         put(ring, data, data.size)
         sent.extend(data.tobytes())
-    consumer.join(20)
+    consumer.join(60)
     assert not consumer.is_alive()
     assert received == sent

@@ -18,7 +18,7 @@ from harness.dataplane.element.counters import total
 from harness.dataplane.element.element import DirectionConditions, Element, ElementSettings
 from harness.errors import HarnessError
 
-DEADLINE_S = 5.0
+DEADLINE_S = 20.0
 MS = 1_000_000
 
 

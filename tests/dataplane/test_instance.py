@@ -27,7 +27,7 @@ from harness.dataplane.table_check import dump
 from harness.errors import HarnessError
 from tests.dataplane.images import REFUSED_MARK, counting_image
 
-DEADLINE_S = 5.0
+DEADLINE_S = 20.0
 TOKEN = bytes(range(16))
 
 

@@ -23,7 +23,7 @@ from harness.provision.connections.local import LocalConnection
 from harness.provision.connections.spawned import SpawnedProcess, process_start_ticks
 from harness.testbed.testbed import StartedProcess
 
-DEADLINE_S = 10.0
+DEADLINE_S = 20.0
 COMMIT = ControllerPhase.COMMIT
 PROGRAM = 'import sys\nfor line in sys.stdin: print(\'{"event": "heard"}\', flush=True)'
 

@@ -15,7 +15,7 @@ from harness.faults.schedule import Fault
 from harness.faults.streams import Relays
 from harness.migration.phases import ControllerPhase
 
-DEADLINE_S = 10.0
+DEADLINE_S = 20.0
 DATA = random.Random(7).randbytes(300_000)
 
 

@@ -39,7 +39,7 @@ class Loops:
     """Generator and echoserver in two threads of this process."""
 
     def __init__(
-        self, workload: Workload, latency_ns: int = 0, extra_latency_ns: int = 0, drain_ns: int = 50 * MS
+        self, workload: Workload, latency_ns: int = 0, extra_latency_ns: int = 0, drain_ns: int = 1_000 * MS
     ) -> None:
         flows = flow_count(workload)
         self.plan = generator_state.Plan(*build_schedule(workload))
@@ -129,18 +129,17 @@ def test_mixed_sizes_and_cells_go_out_and_the_echoserver_clears_the_cells() -> N
 
 
 def test_latency_is_added_in_the_delay_line_and_at_the_end() -> None:
-    latencies = {"latency_ns": 50 * MS, "extra_latency_ns": 20 * MS, "drain_ns": 300 * MS}
+    latencies = {"latency_ns": 50 * MS, "extra_latency_ns": 20 * MS, "drain_ns": 1_500 * MS}
     with Loops(Workload(500, 300 * MS, 4, 100), **latencies) as loops:
         loops.run_load()
     rtt_ns = loops.record.received_ns - loops.plan.intended_ns
-    assert rtt_ns.min() >= 70 * MS
-    # Either of them counted twice would make at least 90 ms.
-    assert np.median(rtt_ns) < 90 * MS
+    # Either of them counted twice would make at least 90 ms of every one; a busy machine makes more of most.
+    assert 70 * MS <= rtt_ns.min() < 90 * MS
     assert loops.words.counters[generator_state.LATE_PACKETS] == 150
 
 
 def test_without_an_echoserver_packets_wait_for_room_and_the_rest_stays_unsent() -> None:
-    loops = Loops(Workload(10_000, 100 * MS, 4, 100))
+    loops = Loops(Workload(10_000, 100 * MS, 4, 100), drain_ns=50 * MS)
     loops.server_words.control[STOP] = 1
     with loops:
         loops.run_load()

@@ -17,7 +17,7 @@ from harness.testbed.testbed import Testbed
 
 ETH_P_ALL = 3
 NODE_MAC = {"source": "02:00:00:00:02:0b", "destination": "02:00:00:00:02:0c", "loadgen": "02:00:00:00:00:01"}
-WAIT_S = 5.0
+WAIT_S = 20.0
 MARK = b"the frame everything before has arrived with"
 
 

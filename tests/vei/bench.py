@@ -31,7 +31,7 @@ from tests.vei.proxy import Fault, Proxy
 
 SECRET = bytes(range(32))
 TOKEN = bytes(range(100, 116))
-DEADLINE_S = 10.0
+DEADLINE_S = 20.0
 WINDOW_PACKETS = 8  # fewer than net.unix.max_dgram_qlen lets wait in a socket
 FLOWS = 50
 
