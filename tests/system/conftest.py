@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SMOKE = ROOT / "profiles" / "smoke.toml"
 COMMAND_S = 100.0
 START_S = 60.0
-END_S = 20.0
+END_S = 40.0
 
 _CLONE_NEWNS = 0x00020000
 _MS_PRIVATE, _MS_REC = 1 << 18, 1 << 14

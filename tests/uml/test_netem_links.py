@@ -25,7 +25,7 @@ def reports(folder: Path) -> dict[str, tuple[int, str, Path]]:
     """Exit status, output and JUnit file of each group."""
     pytest_in_guest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--color=no"]
     commands = [[*pytest_in_guest, f"--junitxml={OUT}/{name}.xml", *words] for name, words in MODULES.items()]
-    ended = boot(folder, commands, 150)
+    ended = boot(folder, commands, 300)
     return {
         name: (one.exit_status, one.output, folder / f"{name}.xml") for name, one in zip(MODULES, ended, strict=True)
     }

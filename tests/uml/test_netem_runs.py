@@ -21,6 +21,7 @@ SLOW = (
     "load.rate=1M",
     "load.new_flows_per_s=2",
     "timing.interval=500ms",
+    "timing.wait_for_replies=2s",
     f"timing.late={LATE_NS}ns",
     f"uplink.latency={LATENCY_NS}ns",
     "uplink.latency_backend=netem",
@@ -49,7 +50,7 @@ def carried_out(folder: Path) -> tuple[dict[tuple[str, str], Summary], Ended]:
     """Every run of the module, and how the first command ended."""
     modes = ", ".join(f'"{mode}"' for mode in MODES)
     runs = [command("profiles/smoke.toml", *SLOW, f"migration.modes=[{modes}]"), command(IMPAIRED)]
-    ended = boot(folder, [*runs, ["cp", "-r", f"{SCRATCH}/results", str(OUT)]], 200)
+    ended = boot(folder, [*runs, ["cp", "-r", f"{SCRATCH}/results", str(OUT)]], 300)
     return summaries(folder), ended[0]
 
 
