@@ -109,7 +109,9 @@ def run(
     loaded = load_profile(profile, overrides)
     if faults is not None:
         if loaded.placement.hosts:
-            raise UsageError("--faults: not with [placement]: faults are carried out on this host only")
+            raise UsageError(
+                "--faults: not with [placement], which has no disk of its own to fill; name single faults in [[fault]]"
+            )
         loaded = loaded.with_drawn_faults(_seed(faults))
     plan = make_plan(loaded)
     server = loaded.record.influxdb

@@ -155,7 +155,7 @@ class EngineNode:
 
     def delivered_packets(self) -> int:
         """Frames that arrived at the echoserver's end, as its interface counts them."""
-        return self._testbed.fabric.counters().link(names.ECHOSERVER, names.UPLINK).rx_packets
+        return self._testbed.counters().link(names.ECHOSERVER, names.UPLINK).rx_packets
 
     # -- what the engine costs ------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from harness.errors import HarnessError
 from harness.measure.host import load_between, read_host
 from harness.provision import messages
 from harness.provision.netlink import RouteSocket
+from harness.provision.tasks.lookup import link_names
 from harness.testbed import topology as names
 from harness.testbed.counters import QdiscCounters, decode_qdiscs
 from harness.testbed.testbed import Testbed
@@ -76,9 +77,7 @@ class Meter:
         netns = testbed.topology.netns(place.node)
         self._place = place
         self._route = RouteSocket(testbed.connection.socket_in(netns, socket.AF_NETLINK, socket.SOCK_RAW))
-        self._names = {
-            int(link["index"]): str(link.get_attr("IFLA_IFNAME")) for link in self._route.dump(messages.links_dump())
-        }
+        self._names = link_names(self._route)
 
     def read(self) -> tuple[int, QdiscCounters]:
         """When (CLOCK_MONOTONIC ns), and what it had counted. HarnessError where the link has no meter."""
@@ -154,7 +153,7 @@ def measure_rate(
     rate_bps, frame_bytes = asked.rate_bps, frame_bytes_for(asked.rate_bps)
     netns = testbed.topology.netns(place.node)
     header = mac_bytes(NOBODYS_MAC) + mac_bytes(names.CONTROLLER_MAC) + struct.pack("!H", ETHERTYPE)
-    arrived_before = testbed.fabric.counters().link(place.far_node, place.far_link).rx_packets
+    arrived_before = testbed.counters().link(place.far_node, place.far_link).rx_packets
     meter = Meter(testbed, place)
     try:
         with testbed.connection.socket_in(netns, socket.AF_PACKET, socket.SOCK_RAW) as sock:
@@ -171,7 +170,7 @@ def measure_rate(
             after = _settled(meter)
     finally:
         meter.close()
-    arrived = testbed.fabric.counters().link(place.far_node, place.far_link).rx_packets - arrived_before
+    arrived = testbed.counters().link(place.far_node, place.far_link).rx_packets - arrived_before
     found = metered_rate(samples, asked.burst_ns)
     return RateFigure(
         instance=instance,

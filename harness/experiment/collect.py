@@ -28,7 +28,6 @@ from harness.testbed import topology as names
 from harness.testbed.conditions import Direction
 from harness.testbed.counters import FabricCounters
 
-SOFTNET = Path("/proc/net/softnet_stat")
 PORTS = 2
 ELEMENT = "latency"
 BURST_PACKETS_MAX = 256
@@ -46,7 +45,6 @@ class Reading:
     instances: Mapping[str, dict[str, Any]]
     element: dict[str, Any] | None
     fabric: FabricCounters
-    softnet_dropped_packets: int
     generator: GeneratorReading = field(default_factory=dict)
 
     @property
@@ -61,11 +59,6 @@ def passed(fabric: FabricCounters) -> list[tuple[int, int]]:
     return [(link.rx_packets, link.tx_packets) for link in links]
 
 
-def softnet_dropped_packets(text: str) -> int:
-    """Sum over CPUs of the second column of /proc/net/softnet_stat (hexadecimal): backlog overflows."""
-    return sum(int(line.split()[1], 16) for line in text.splitlines() if line.strip())
-
-
 def take_reading(
     pages: Mapping[str, Sequence[np.ndarray]],
     elements: Sequence[np.ndarray],
@@ -74,7 +67,7 @@ def take_reading(
     generator_nodes: Sequence[str] = (),
     element_nodes: Sequence[Sequence[str]] = (),
 ) -> Reading:
-    """Copy every counter now. OSError without /proc.
+    """Copy every counter now.
 
     pages and elements: a page for every process there has been in that place, the present one last. The elements are
     latency generators where these have links to stand in. element_nodes: where there is an element for each host, the
@@ -87,7 +80,6 @@ def take_reading(
         {node: _together([read_status(page, PORTS, dict(reasons)) for page in boots]) for node, boots in pages.items()},
         _together(counted) if counted else None,
         fabric,
-        softnet_dropped_packets(SOFTNET.read_text()),
         read_generator(elements, generator_nodes) if is_generator else {},
     )
 
@@ -161,7 +153,7 @@ def hop_counters(
         loadgen_kernel_dropped_packets=loadgen["kernel_dropped_packets"],
         echoserver_kernel_dropped_packets=echoserver["kernel_dropped_packets"],
         echoserver_tx_failed_packets=echoserver["tx_failed_packets"],
-        softnet_dropped_packets=after.softnet_dropped_packets - before.softnet_dropped_packets,
+        softnet_dropped_packets=after.fabric.softnet_dropped_packets - before.fabric.softnet_dropped_packets,
         bounds=(*_generator_bounds(before, after, ended), *bounds),
         duplicates_by_design=duplicates_by_design or any(wire.duplicated_packets for wire in counted.values()),
         counted=counted,

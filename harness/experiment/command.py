@@ -81,7 +81,7 @@ class CommandRun(Run):
             pids.pop(title, None)
         self._record.before = self._watch.reading(self._processes)
         self._record.host.append(read_host(pids))
-        watched = Watched(self._record.pages, None, {}, pids, self._testbed.fabric, 0)
+        watched = Watched(self._record.pages, None, {}, pids, self._testbed.counters, 0)
         self._sampler = Sampler(watched, timing.interval_ns, self._show)
         self._started_ns = time.monotonic_ns()
         self._record.window_start_ns = self._started_ns + timing.warm_up_ns

@@ -274,9 +274,9 @@ class Experiment:
         topology, placement = self._testbed.topology, self._testbed.topology.placement
         if not placement.is_spread:
             return {}
-        hosts = {
-            host: {"nodes": topology.nodes_on(host), **asdict(placement.underlay[host])} for host in placement.others
-        }
+        hosts: dict[str, dict[str, Any]] = {host: {"nodes": topology.nodes_on(host)} for host in placement.others}
+        for host, addresses in placement.underlay.items():
+            hosts.setdefault(host, {"nodes": topology.nodes_on(host)}).update(asdict(addresses))
         return {"placement": hosts, "mtu_bytes": topology.mtu_bytes}
 
     def _learn_links(self, directory: RunDirectory) -> None:
@@ -287,7 +287,7 @@ class Experiment:
         directory.write_json(CALIBRATION, self._links)
 
     def _counters(self) -> dict[str, Any]:
-        counters = self._testbed.fabric.counters()
+        counters = self._testbed.counters()
         return {"links": [asdict(link) for link in counters.links], "qdiscs": [asdict(q) for q in counters.qdiscs]}
 
     def _one(self, directory: RunDirectory, run: PlannedRun) -> None:

@@ -47,7 +47,7 @@ class RunFaults:
         timeline = Timeline((), lambda _carried: None)  # the history journals, with what each fault came to
         relays = None
         if any(fault.target in STREAMS for fault in self._schedule):
-            relays = Relays(names.MANAGEMENT_ADDRESSES[names.FABRIC], self._testbed.controller_socket)
+            relays = Relays(names.MANAGEMENT_ADDRESSES[names.CONTROLLER], self._testbed.controller_socket)
         disk = self._folder.path if needs_small_disk(self._schedule) else None
         stage = Stage(self._processes, self._testbed.fabric, relays, disk)
         self._nemesis = Nemesis(

@@ -43,7 +43,7 @@ class Controls:
 
     @classmethod
     def open(cls, testbed: Testbed, ports: Mapping[str, int], key: bytes, tls: Tls | None = None) -> Controls:
-        """Connect from the fabric's namespace, where the controller's management address is."""
+        """Connect from the namespace where the controller's management address is."""
         controls = cls(testbed, ports, key, tls)
         for instance in ports:
             controls.channels[instance] = controls._connect(instance)
@@ -52,9 +52,9 @@ class Controls:
     def _connect(self, instance: str) -> ControllerChannel:
         address, port = names.MANAGEMENT_ADDRESSES[instance], self._ports[instance]
         deadline = Deadline.after(CONTROL_DEADLINE_NS)
-        fabric = self._testbed.topology.netns(names.FABRIC)
+        own = self._testbed.topology.netns(self._testbed.topology.controller)
         return self._testbed.connection.run(
-            fabric, lambda: ControllerChannel.open(address, port, self._key, deadline, instance, self._tls)
+            own, lambda: ControllerChannel.open(address, port, self._key, deadline, instance, self._tls)
         )
 
     def moved(self, instance: str, port: int) -> None:
@@ -105,9 +105,10 @@ class Controls:
 
 
 def encrypts(profile: Profile, placement: Placement) -> bool:
-    """Whether the control connections and state streams of a run are TLS: with "auto" when they leave a host."""
+    """Whether the control connections and state streams of a run are TLS: with "auto" when they leave a host. They
+    all cross the fabric."""
     wish = profile.migration.encryption
-    ends = (names.FABRIC, *names.INSTANCES)
+    ends = (names.FABRIC, names.CONTROLLER, *names.INSTANCES)
     return len({placement.host_of(name) for name in ends}) > 1 if wish == "auto" else wish == "tls"
 
 

@@ -101,8 +101,8 @@ def load_specs(profile: Profile, testbed: Testbed, run: PlannedRun, folder: Path
     }
     echoserver = {
         **common,
-        "run_directory": str(testbed.path_on(names.ECHOSERVER, folder)),
-        "status_path": str(testbed.path_on(names.ECHOSERVER, status_path(folder, names.ECHOSERVER))),
+        "run_directory": str(testbed.sites.path(names.ECHOSERVER, folder)),
+        "status_path": str(testbed.sites.path(names.ECHOSERVER, status_path(folder, names.ECHOSERVER))),
         "interface": testbed.port_link(names.ECHOSERVER),
         "mac": names.NODE_MACS[names.ECHOSERVER],
         "gateway": EXTERIOR_ADDRESS,
@@ -110,8 +110,8 @@ def load_specs(profile: Profile, testbed: Testbed, run: PlannedRun, folder: Path
     }
     loadgen = {
         **common,
-        "run_directory": str(testbed.path_on(names.LOADGEN, folder)),
-        "status_path": str(testbed.path_on(names.LOADGEN, status_path(folder, names.LOADGEN))),
+        "run_directory": str(testbed.sites.path(names.LOADGEN, folder)),
+        "status_path": str(testbed.sites.path(names.LOADGEN, status_path(folder, names.LOADGEN))),
         "interface": testbed.port_link(names.LOADGEN),
         "mac": names.NODE_MACS[names.LOADGEN],
         "gateway": INTERIOR_ADDRESS,
@@ -181,8 +181,8 @@ def _instance(
         "pkt_q_packets": migration.pkt_q_packets,
         "st_q_out_packets": migration.st_q_out_packets,
         "st_q_in_packets": migration.st_q_in_packets,
-        "trace_path": str(testbed.path_on(instance, trace)) if dataplane.verify else None,
-        "status_path": str(testbed.path_on(instance, status_path(folder, instance, boot))),
+        "trace_path": str(testbed.sites.path(instance, trace)) if dataplane.verify else None,
+        "status_path": str(testbed.sites.path(instance, status_path(folder, instance, boot))),
     }
     return _spec(instance, instance, INSTANCE_MODULE, configuration, log)
 
@@ -214,8 +214,9 @@ def _latency_element(
             },
             {"netns": netns, "interface": names.MANAGEMENT_PEER, "mac": None, "vnet_header": True},
         ]
-    # Where there is no fabric, it starts at the first of the nodes.
-    node = names.FABRIC if title == LATENCY else nodes[0]
+    # Of the fabric, or else of the first of the nodes.
+    placement = testbed.topology.placement
+    node = names.FABRIC if placement.host_of(names.FABRIC) == placement.host_of(nodes[0]) else nodes[0]
     configuration = {
         "image": LATENCY,
         "image_directory": str(known_images()[LATENCY]),
@@ -228,7 +229,7 @@ def _latency_element(
         "pkt_q_packets": 2,
         "delay_packets": ELEMENT_DELAY_PACKETS,
         "st_q_out_packets": 1,
-        "status_path": str(testbed.path_on(node, status_path(folder, title, boot))),
+        "status_path": str(testbed.sites.path(node, status_path(folder, title, boot))),
     }
     return _spec(node, title, INSTANCE_MODULE, configuration, log)
 

@@ -101,7 +101,7 @@ class Run:
                 events.record("failed", f"{type(error).__name__}: {error}")
                 self._record.close()
                 if isinstance(error, HarnessError):
-                    self._testbed.ask_sites()  # that one of them is lost says more
+                    self._testbed.sites.ask()  # that one of them is lost says more
                 raise
             finally:
                 self._record.faults = self._faults.close(wait=False)
@@ -114,7 +114,7 @@ class Run:
                     self._controls.close()
                 self._stop_processes()
                 self._watch.bring_home()
-            self._testbed.require_sites()
+            self._testbed.sites.require()
             self._judge_traces()
             self._note(events, "done")
         if events.unwritten_bytes:
@@ -128,14 +128,14 @@ class Run:
         log.mkdir(exist_ok=True)
         folder = self._folder.path.resolve()
         self._testbed.fabric.steer(names.SOURCE)
-        self._testbed.open_folder(folder)
+        self._testbed.sites.open_folder(folder)
         # All of them at once: the load processes load their code while the instances boot, then wait for ARP answers.
         instances = self._testbed.launch(self._instance_specs(folder, log))
         load = self._testbed.launch(self._load_specs(folder, log) + contention_specs(self._profile, log))
         self._ready(instances)
         ports = {node: int(self._processes[node].ready["control_port"]) for node in self._instances}
         self._controls = Controls.open(self._testbed, ports, self._secrets.key, self._tls)
-        self._testbed.when_lost(self._controls.break_off)
+        self._testbed.sites.when_lost(self._controls.break_off)
         self._controls.activate(names.SOURCE)
         self._ready(load)
         self._record.pages = {node: self._watch.map(node, status_path(folder, node)) for node in self._instances}
@@ -230,9 +230,9 @@ class Run:
             loadgen=self._watch.map_load(),
             loadgen_words=self._processes[names.LOADGEN].ready["status"],
             pids=pids,
-            fabric=self._testbed.fabric,
+            counters=self._testbed.counters,
             frame_bits_both_ways=2 * 8 * mean_frame_bytes(self._profile),
-            refresh=self._testbed.refresh,
+            refresh=self._testbed.sites.refresh,
         )
 
     def _migrate(self, events: EventLog) -> None:
@@ -273,7 +273,8 @@ class Run:
         specs = self._instance_specs(folder, folder / LOGS, boot)
         self._ready(self._testbed.launch([spec for spec in specs if spec.title == title]))
         started = self._processes[title]
-        self._pids[title] = started.process.pid
+        if self._testbed.sites.of(started.node) is None:
+            self._pids[title] = started.process.pid
         self._faults.rebooted(title)
         self._watch.rebooted(title, status_path(folder, title, boot))
         if title == LATENCY:
@@ -288,7 +289,7 @@ class Run:
             time.sleep(min(left_ns / 1e9, 0.2))
 
     def _look_after_processes(self, titles: Collection[str] | None = None) -> None:
-        self._testbed.require_sites()
+        self._testbed.sites.require()
         for title in self._processes if titles is None else titles:
             status = self._processes[title].process.returncode
             if status is not None and title not in self._faults.killed:
@@ -307,8 +308,8 @@ class Run:
                 if self.has_ended(LATENCY):
                     self.reboot(LATENCY)  # everything is over; it only stands between us and what there is to know
                 self._controls.phase(owner)  # a connection that was cut may be of no use any more
-            self._controls.dump(owner, str(self._testbed.path_on(owner, path)))
-            self._testbed.refresh()
+            self._controls.dump(owner, str(self._testbed.sites.path(owner, path)))
+            self._testbed.sites.refresh()
             self._record.state = path
             self._record.state_records = int(self._record.pages[owner][es.FROZEN_RECORDS_AT])
         except HarnessError as error:

@@ -21,7 +21,6 @@ from harness.errors import HarnessError
 from harness.measure.host import HostSample, read_host
 from harness.report.live import LiveSample
 from harness.testbed.counters import FabricCounters
-from harness.testbed.fabric import Fabric
 
 KERNEL_EVERY = 5
 LOAD_PAGE_WORDS = 64
@@ -89,7 +88,7 @@ class Watched:
     loadgen: np.ndarray | None
     loadgen_words: Mapping[str, int]
     pids: Mapping[str, int]
-    fabric: Fabric
+    counters: Callable[[], FabricCounters]
     frame_bits_both_ways: int
     refresh: Callable[[], None] = _nothing
 
@@ -148,7 +147,7 @@ class Sampler:
             self._sample_load(self._watched.loadgen)
         if kernel:
             with contextlib.suppress(OSError, HarnessError):  # a reading lost to tear-down is no reason to end a run
-                self.series.fabric.append(self._watched.fabric.counters())
+                self.series.fabric.append(self._watched.counters())
             self.series.host.append(read_host(self._watched.pids))
         self._show(self._live(now_ns))
 

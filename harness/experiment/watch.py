@@ -46,12 +46,12 @@ class Watch:
 
     def map(self, node: str, path: Path) -> np.ndarray:
         """The status page of a process on a node; that of another host's as it was at the last refresh."""
-        site = self._testbed.site_of(node)
+        site = self._testbed.sites.of(node)
         return map_status_page(path) if site is None else site.page(path, es.STATUS_WORDS)
 
     def map_load(self) -> np.ndarray:
         """The load generator's."""
-        path, site = status_path(self._folder.path, names.LOADGEN), self._testbed.site_of(names.LOADGEN)
+        path, site = status_path(self._folder.path, names.LOADGEN), self._testbed.sites.of(names.LOADGEN)
         return map_load_page(path) if site is None else site.page(path, LOAD_PAGE_WORDS)
 
     def map_elements(self, processes: Processes) -> None:
@@ -71,7 +71,8 @@ class Watch:
 
     def rebooted(self, title: str, path: Path) -> None:
         """Another process is in that place; counts go on from those of the ones before."""
-        past, fresh = self._past_pages.setdefault(title, []), map_status_page(path)
+        past = self._past_pages.setdefault(title, [])
+        fresh = map_status_page(path) if title == LATENCY else self.map(title, path)
         if title == LATENCY:
             past.append(self._elements[-1])
             self._elements.append(fresh)
@@ -86,7 +87,7 @@ class Watch:
         """Every counter, of one moment: read again where a frame has passed a link between the first and the last."""
         for _ in range(READINGS):
             reading = self._one_reading(processes)
-            if reading.passed == passed(self._testbed.fabric.counters()):
+            if reading.passed == passed(self._testbed.counters()):
                 break
         return reading
 
@@ -94,8 +95,8 @@ class Watch:
         pages = {node: [*self._past_pages.get(node, []), page] for node, page in self._record.pages.items()}
         ready = processes[names.SOURCE].ready
         reasons = {int(number): str(name) for number, name in ready["reasons"].items()}
-        fabric, nodes = self._testbed.fabric.counters(), self._testbed.generator_nodes
-        self._testbed.refresh()
+        fabric, nodes = self._testbed.counters(), self._testbed.generator_nodes
+        self._testbed.sites.refresh()
         return take_reading(pages, self._elements, fabric, reasons, nodes, self._element_nodes)
 
     def quiet_reading(self, processes: Processes) -> tuple[Reading, bool]:
@@ -116,13 +117,13 @@ class Watch:
         return {
             title: item.process.pid
             for title, item in processes.items()
-            if not is_contention(title) and self._testbed.site_of(item.node) is site
+            if not is_contention(title) and self._testbed.sites.of(item.node) is site
         }
 
     def read_hosts(self, processes: Processes) -> None:
         """What every host has done so far."""
         self._record.host.append(read_host(self.pids(None, processes)))
-        for site in self._testbed.sites.values():
+        for site in self._testbed.sites:
             read = site.read_host(self.pids(site, processes))
             self._record.other_hosts.setdefault(site.name, []).append(read)
 
@@ -130,15 +131,15 @@ class Watch:
 
     def bring_home(self) -> None:
         """The last of the pages and all files of other hosts. What is lost with one is missing, and said to be."""
-        if not self._testbed.sites:
+        if not self._testbed.topology.placement.is_spread:
             return
         try:
-            self._testbed.refresh()
-            self._testbed.collect()
+            self._testbed.sites.refresh()
+            self._testbed.sites.collect()
         except HarnessError as error:
             self._record.doubts.append(str(error))
-        for name, site in self._testbed.sites.items():
-            clock = site.clock()
+        for site in self._testbed.sites:
+            name, clock = site.name, site.clock()
             self._record.clocks[name] = (self._testbed.topology.nodes_on(name), clock)
             if clock.error_bound_ns > CLOCK_ERROR_MAX_NS:
                 bound_ms, limit_ms = clock.error_bound_ns / 1e6, CLOCK_ERROR_MAX_NS / 1e6

@@ -65,8 +65,9 @@ class Nemesis:
                 self._come(index, window_start_ns + fault.at_ns)
 
     def guard(self, process: RunningProcess) -> None:
-        """A process that may be stopped: it must not stay so when the harness is gone."""
-        if not self._closed and self._guardian is not None and self._guardian.stdin is not None:
+        """A process that may be stopped: it must not stay so when the harness is gone. One on another host is ended by
+        that host then."""
+        if process.start_ticks and not self._closed and self._guardian is not None and self._guardian.stdin is not None:
             with contextlib.suppress(OSError):
                 self._guardian.stdin.write(b"%d %d\n" % (process.pid, process.start_ticks))
                 self._guardian.stdin.flush()

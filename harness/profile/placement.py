@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 INVENTORY = "hosts.toml"
 
 
+_FAULTS_HERE_ONLY = {
+    "disk": "each host has its own",
+    "latency": "each host with an instance has a process that delays",
+}
+
+
 def _host(value: str) -> str:
     if not value or len(value) > 64 or not value.isprintable() or value.split() != [value]:
         raise ValueError(f"{value!r:.80} must be the name of a host of the inventory")
@@ -31,7 +37,7 @@ class PlacementTable(Table):
 
     loadgen: Host = Field(default=LOCALHOST, description="Host of the load generator.")
     echoserver: Host = Field(default=LOCALHOST, description="Host of the echoserver.")
-    fabric: Host = Field(default=LOCALHOST, description="Host of the fabric: the harness's own.")
+    fabric: Host = Field(default=LOCALHOST, description="Host of the fabric.")
     source: Host = Field(default=LOCALHOST, description="Host of the source.")
     destination: Host = Field(default=LOCALHOST, description="Host of the destination.")
     inventory: str = Field(
@@ -54,16 +60,9 @@ def placement_problems(profile: Profile) -> Iterator[tuple[str, str]]:
         return
     node, host = next(iter(hosts.items()))
     spread = f"placement.{node} is on host {host!r}"
-    if names.FABRIC in hosts:
-        yield (
-            "placement.fabric",
-            f"host {hosts[names.FABRIC]!r}: the controller steers the fabric and speaks to the instances from its "
-            f"namespace; start the harness on that host, and call it {LOCALHOST!r} here",
-        )
-    if profile.fault:
-        yield "fault", f"not while {spread}: faults are carried out on the harness's own host only"
-    if profile.impairment:
-        yield "impairment", f"not while {spread}: links are changed during a run on the harness's own host only"
+    for index, fault in enumerate(profile.fault):
+        if why := _FAULTS_HERE_ONLY.get(fault.target):
+            yield f"fault[{index}].target", f"{fault.target!r}: not while {spread}: {why}"
     if profile.load.workload in ("capture", "command"):
         yield (
             "load.workload",

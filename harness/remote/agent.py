@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, Protocol
 
 from harness import __version__
 from harness.errors import HarnessError, ProtocolError
+from harness.remote.fabric import AT_ONCE as SWITCHOVER
 from harness.remote.frames import FrameReader, pack
 from harness.remote.programs import end_started, own_address, program_event, start
 from harness.remote.wheel import code_digest
@@ -74,7 +75,7 @@ CALLS: Mapping[str, Call] = {
 }
 """What an agent does beside its parts."""
 CANCEL = "cancel_task"
-AT_ONCE = ("alive", "clock", CANCEL)
+AT_ONCE = ("alive", "clock", CANCEL, *SWITCHOVER)
 """Answered also while another call is at work."""
 
 

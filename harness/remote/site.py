@@ -9,19 +9,23 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from harness.errors import DeadlineExceeded, HarnessError, MachineError, ProtocolError
 from harness.measure.host import HostSample
 from harness.provision.engine import Event, EventKind
 from harness.provision.facts import Facts
 from harness.provision.task import Change
+from harness.provision.underlay import UnderlayRoute
 from harness.remote.clock_offset import ClockCourse, ClockEstimate, measure_clock
+from harness.remote.fabric import RemoteFabric
+from harness.remote.links import RemoteLinks
+from harness.remote.parsed import Parsed, parsed
 from harness.remote.process import LOST_STATUS, RemoteProcess
 from harness.remote.session import RemoteHost
 from harness.testbed.counters import FabricCounters
@@ -36,7 +40,6 @@ WARM_S = 1800.0
 _POLL_S = 0.5
 FILES_MAX = 200
 FILE_BYTES_MAX = 8 << 30
-Parsed = TypeVar("Parsed")
 _NAME = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]{0,120}/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}", re.ASCII)
 
 
@@ -51,7 +54,7 @@ class RemoteSite:
 
     def __init__(self, remote: RemoteHost) -> None:
         self._remote = remote
-        self._facts = _parsed(Facts, remote.call("facts"), "facts")
+        self._facts = self._parsed(Facts, "facts")
         self._numbers = itertools.count(1)
         self._processes: dict[int, RemoteProcess] = {}
         self._folder: Path | None = None
@@ -60,6 +63,7 @@ class RemoteSite:
         self._before: ClockEstimate | None = None
         self._bound_ns = 0
         self._react: Callable[[], None] = _nothing
+        self._fabric = RemoteFabric(remote, self.title, lambda: self._offset_ns)
         remote.hear(self._heard)
 
     @property
@@ -74,6 +78,14 @@ class RemoteSite:
     @property
     def facts(self) -> Facts:
         return self._facts
+
+    @property
+    def fabric(self) -> RemoteFabric:
+        return self._fabric
+
+    @property
+    def links(self) -> RemoteLinks:
+        return RemoteLinks(self._remote)
 
     def require_testbed(self) -> None:
         """MachineError naming what the host lacks."""
@@ -94,9 +106,9 @@ class RemoteSite:
                 raise DeadlineExceeded(f"host {self.title}: the packet path was not compiled within {WARM_S:g} s")
             time.sleep(_POLL_S)
 
-    def underlay_mtu_bytes(self, remote: str) -> int:
-        """Largest packet from the host to an IPv4 address. MachineError where it has no way there."""
-        return self._number(self._remote.call("underlay", remote=remote), "mtu_bytes", "underlay")
+    def underlay_route(self, remote: str) -> UnderlayRoute:
+        """The way from the host to an IPv4 address. MachineError where it has none."""
+        return self._parsed(UnderlayRoute, "underlay", remote=remote)
 
     def require(self) -> None:
         if self._remote.lost:
@@ -164,13 +176,13 @@ class RemoteSite:
     # -- readings ---------------------------------------------------------------------------------------------------
 
     def counters(self) -> FabricCounters:
-        read = _parsed(FabricCounters, self._remote.call("counters"), "counters")
+        read = self._parsed(FabricCounters, "counters")
         started_ns, ended_ns = read.started_ns - self._offset_ns, read.ended_ns - self._offset_ns
-        return FabricCounters(started_ns, ended_ns, read.links, read.qdiscs)
+        return replace(read, started_ns=started_ns, ended_ns=ended_ns)
 
     def read_host(self, pids: Mapping[str, int]) -> HostSample:
-        read = _parsed(HostSample, self._remote.call("read_host", pids=dict(pids)), "read_host")
-        return HostSample(read.monotonic_ns - self._offset_ns, read.cpu, read.processes)
+        read = self._parsed(HostSample, "read_host", pids=dict(pids))
+        return replace(read, monotonic_ns=read.monotonic_ns - self._offset_ns)
 
     def page(self, path: Path, words: int) -> np.ndarray:
         page = _Page(self.path(path), np.zeros(words, np.int64))
@@ -255,6 +267,9 @@ class RemoteSite:
                     raise self._nonsense("fetch", f"{path} ended after {file.tell()} of {size} bytes")
                 file.write(content)
 
+    def _parsed(self, kind: type[Parsed], call: str, **arguments: Any) -> Parsed:
+        return parsed(kind, self._remote.call(call, **arguments), f"host {self.title}: {call}")
+
     def _number(self, answer: dict[str, Any], key: str, call: str) -> int:
         value = answer.get(key)
         if not isinstance(value, int) or isinstance(value, bool):
@@ -267,15 +282,6 @@ class RemoteSite:
 
 def _nothing() -> None:
     pass
-
-
-def _parsed(kind: type[Parsed], answer: dict[str, Any], call: str) -> Parsed:
-    """A dataclass from its JSON form; ProtocolError where it is none."""
-    try:
-        return TypeAdapter(kind).validate_python(answer)
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        raise ProtocolError(f"{call}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
 
 
 def _event(entry: dict[str, Any]) -> Event:

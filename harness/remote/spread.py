@@ -8,16 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from harness.errors import MachineError
 from harness.provision.connections.local import LocalConnection
 from harness.provision.tunnel import OVERHEAD_BYTES
-from harness.provision.underlay import underlay_route
+from harness.provision.underlay import UnderlayRoute, underlay_route
 from harness.remote.errors import HostUnusable
 from harness.remote.hosts import Host, load_hosts
 from harness.remote.session import RemoteHost
 from harness.remote.site import RemoteSite
-from harness.testbed.placement import Placement, Underlay
+from harness.testbed.placement import LOCALHOST, Placement, Underlay
+from harness.testbed.topology import FABRIC
 
 
 @dataclass(frozen=True)
@@ -59,25 +61,65 @@ def connected(nodes: Mapping[str, str], inventory: Path, say: Callable[[str], No
                 for agent in list(agents.values()):
                     agent.close()  # nobody is waited for, who may compile for minutes
                 raise
-        underlay, mtu_bytes = {}, []
-        for host, site in zip(chosen, sites, strict=True):
-            underlay[host.name], host_mtu_bytes = _underlay(host, site)
-            mtu_bytes.append(host_mtu_bytes)
-        yield Spread(Placement(dict(nodes), underlay), sites, min(mtu_bytes), agents)
+        placed = Placement(dict(nodes))
+        ends: dict[str, _End] = {LOCALHOST: _Here()}
+        ends.update({host.name: _There(host, site) for host, site in zip(chosen, sites, strict=True)})
+        underlay, mtu_bytes = _underlay(ends, placed.host_of(FABRIC))
+        yield Spread(Placement(dict(nodes), underlay), sites, mtu_bytes, agents)
 
 
-def _underlay(host: Host, site: RemoteSite) -> tuple[Underlay, int]:
-    """Addresses of the way to a host, and the largest inner packet that fits it in both directions."""
-    if not site.facts.features.vxlan:
-        raise MachineError(f"host {host.title}: its kernel {site.facts.kernel_release} has no VXLAN (module vxlan)")
-    there = _ipv4(host)
-    connection = LocalConnection()
-    try:
-        route = underlay_route(connection, there)
-    finally:
-        connection.close()
-    back_bytes = site.underlay_mtu_bytes(route.local)
-    return Underlay(there, route.local), min(route.mtu_bytes, back_bytes) - OVERHEAD_BYTES
+class _End(Protocol):
+    """A host as the network between the hosts sees it."""
+
+    def route(self, remote: str) -> UnderlayRoute:
+        """The way to an IPv4 address. MachineError where there is none."""
+
+    def address(self, peer: _End) -> str:
+        """Its own IPv4 address for a peer. HostUnusable, MachineError."""
+
+
+class _Here:
+    """The harness's own host. What it is called depends on who it speaks to."""
+
+    def route(self, remote: str) -> UnderlayRoute:
+        connection = LocalConnection()
+        try:
+            return underlay_route(connection, remote)
+        finally:
+            connection.close()
+
+    def address(self, peer: _End) -> str:
+        return self.route(peer.address(self)).local
+
+
+class _There:
+    """A host of the inventory."""
+
+    def __init__(self, host: Host, site: RemoteSite) -> None:
+        if not site.facts.features.vxlan:
+            raise MachineError(f"host {host.title}: its kernel {site.facts.kernel_release} has no VXLAN (module vxlan)")
+        self._site, self._address = site, _ipv4(host)
+
+    def route(self, remote: str) -> UnderlayRoute:
+        return self._site.underlay_route(remote)
+
+    def address(self, peer: _End) -> str:
+        return self._address
+
+
+def _underlay(ends: Mapping[str, _End], fabric: str) -> tuple[dict[str, Underlay], int]:
+    """Addresses of the way from each host to the fabric's, and the largest inner packet that fits all of them in both
+    directions.
+    """
+    centre = ends[fabric]
+    found, mtu_bytes = {}, []
+    for name, end in ends.items():
+        if name == fabric:
+            continue
+        addresses = Underlay(end.address(centre), centre.address(end))
+        found[name] = addresses
+        mtu_bytes += [end.route(addresses.fabric).mtu_bytes, centre.route(addresses.there).mtu_bytes]
+    return found, min(mtu_bytes) - OVERHEAD_BYTES
 
 
 def _ipv4(host: Host) -> str:

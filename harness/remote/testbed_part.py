@@ -27,12 +27,14 @@ from harness.provision.connections.spawned import RunningProcess
 from harness.provision.engine import Event
 from harness.provision.scratch import scratch_directory
 from harness.provision.underlay import underlay_route
-from harness.testbed.counters import CounterReader
+from harness.remote.fabric import FabricPart
+from harness.remote.links import LinksPart
 from harness.testbed.document import parse_topology
 from harness.testbed.testbed import ProcessSpec, Testbed
 
 MODULES = (
     "harness.vei",
+    "harness.testbed.contention_process",
     "harness.latency_generator",
     "loadgen.echoserver_process",
     "loadgen.generator_process",
@@ -67,7 +69,6 @@ class TestbedPart:
         self._tell = tell
         self._connection = LocalConnection()
         self._testbed: Testbed | None = None
-        self._counters: CounterReader | None = None
         self._events: list[Event] = []
         self._processes: dict[int, RunningProcess] = {}
         self._scratch = contextlib.ExitStack()
@@ -92,6 +93,8 @@ class TestbedPart:
             "files": self.files,
             "fetch": self.fetch,
             "close_folder": self.close_folder,
+            **FabricPart(lambda: self._standing().fabric).calls,
+            **LinksPart(lambda: self._standing().own_links).calls,
         }
 
     # -- nodes ----------------------------------------------------------------------------------------------------
@@ -111,14 +114,11 @@ class TestbedPart:
         recap = standing.provision(check=bool(check))
         if not check:
             self._testbed = standing
-            self._close_counters()
-            self._counters = CounterReader(self._connection, described, described.nodes_on(host))
         return {"events": [_event_document(event) for event in self._events], "recap": recap}
 
     def tear_down(self) -> dict[str, Any]:
         """End all processes and undo everything."""
         standing, self._testbed = self._testbed, None
-        self._close_counters()
         self._processes.clear()
         try:
             if standing is not None:
@@ -131,11 +131,6 @@ class TestbedPart:
     def close(self) -> None:
         """The same, when the controller is gone."""
         self.tear_down()
-
-    def _close_counters(self) -> None:
-        if self._counters is not None:
-            self._counters.close()
-            self._counters = None
 
     def _standing(self) -> Testbed:
         if self._testbed is None:
@@ -221,10 +216,8 @@ class TestbedPart:
         return {"pages": contents}
 
     def counters(self) -> dict[str, Any]:
-        """Counters of links and queueing disciplines of the nodes."""
-        if self._counters is None:
-            raise HarnessError("no nodes of a testbed are here")
-        return asdict(self._counters.read())
+        """Counters of links and queueing disciplines of the nodes, and of the host."""
+        return asdict(self._standing().counters())
 
     def read_host(self, pids: dict[str, int]) -> dict[str, Any]:
         """The load of the host and of its processes by title."""

@@ -14,7 +14,7 @@ from harness.experiment.run import DONE_TIMEOUT_S, LEAD_NS
 from harness.profile.derived import load_duration_ns
 from harness.profile.model import Profile
 from harness.testbed import topology as names
-from harness.testbed.fabric import Fabric
+from harness.testbed.steering import FabricControl
 
 THREADS = ("relay", "timeline", "sampler")
 FILES_MORE = 8
@@ -45,7 +45,7 @@ class Traces:
     forwarded: frozenset[tuple[str, str]]
 
 
-def look(fabric: Fabric) -> Traces:
+def look(fabric: FabricControl) -> Traces:
     """Now."""
     threads = frozenset(t.name for t in threading.enumerate() if t.name.startswith(THREADS))
     forwarded = frozenset(entry for entry in fabric.forwarding() if entry[0] in names.MANAGEMENT_MACS.values())

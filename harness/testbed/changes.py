@@ -1,4 +1,4 @@
-"""Changes of the links while a run goes on, each one batch of netlink requests per namespace, and their way back."""
+"""Changes of the links while a run goes on, and their way back."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from harness.provision.task import Context, Task
-from harness.provision.tasks.bridge import BridgePorts
-from harness.provision.tasks.link import LinkSettings
 from harness.testbed import topology as names
 from harness.testbed.backend import GENERATOR
 from harness.testbed.conditions import Direction, LinkConditions
-from harness.testbed.construction import link_task
+from harness.testbed.host_links import HostLinks
 from harness.testbed.topology import Topology
 
 SetGenerated = Callable[[str, Direction, LinkConditions], None]
@@ -31,12 +28,18 @@ class Outage:
 class LinkChanges:
     """Changes links of a provisioned testbed. A change that is refused raises and undoes nothing: what is there then
     is for `restore`, or for the next provisioning, which compares everything with what it shall be.
+
+    links_of: those of the host that a node is on.
     """
 
     def __init__(
-        self, topology: Topology, backend: str, context: Context, set_generated: SetGenerated | None = None
+        self,
+        topology: Topology,
+        backend: str,
+        links_of: Callable[[str], HostLinks],
+        set_generated: SetGenerated | None = None,
     ) -> None:
-        self._topology, self._backend, self._context = topology, backend, context
+        self._topology, self._backend, self._links_of = topology, backend, links_of
         self._set_generated = set_generated
         self._changed: set[tuple[str, Direction]] = set()
         self._down_since_ns: dict[str, int] = {}
@@ -52,8 +55,7 @@ class LinkChanges:
         """Put directions of links under conditions that the topology knows of (`Topology.ever`)."""
         for (node, way), wanted in conditions.items():
             self._changed.add((node, way))
-            # Applied without looking: the kernel does not tell the distribution of the IPDV.
-            self._apply(link_task(self._topology, self._backend, node, way, wanted))
+            self._links_of(node if way == "up" else names.FABRIC).set_conditions(node, way, wanted)
             ever = self._topology.ever[node, way]
             if self._backend == GENERATOR and any(item.delays_or_impairs for item in ever):
                 if self._set_generated is None:
@@ -63,18 +65,16 @@ class LinkChanges:
     def set_link(self, node: str, up: bool) -> None:
         """Take the link of a node down at the fabric, or up again."""
         before_ns = time.monotonic_ns()
-        fabric = self._topology.netns(names.FABRIC)
         if not up:
             self._down_since_ns.setdefault(node, before_ns)
-        self._apply(LinkSettings(names.FABRIC, fabric, node, up=up))
+        self._links_of(names.FABRIC).set_link(node, up)
         if up and (since_ns := self._down_since_ns.pop(node, None)) is not None:
             self._outages.append(Outage(node, since_ns, time.monotonic_ns()))
 
     def set_partition(self, isolated: bool) -> None:
         """Keep source and destination from reaching each other, or no longer. Both still reach everybody else."""
         self._isolated = self._isolated or isolated
-        fabric = self._topology.netns(names.FABRIC)
-        self._apply(BridgePorts(names.FABRIC, fabric, {node: {"isolated": isolated} for node in names.INSTANCES}))
+        self._links_of(names.FABRIC).set_partition(isolated)
         self._isolated = isolated
 
     def restore(self) -> tuple[str, ...]:
@@ -92,7 +92,3 @@ class LinkChanges:
                 failures.append(f"not put back: {error}")
         self._changed.clear()
         return tuple(failures)
-
-    def _apply(self, task: Task) -> None:
-        task.apply(self._context, [])
-        task.verify(self._context)

@@ -97,11 +97,11 @@ def receive_mask(receive_order: str, cpu_mask: int, node: str = names.FABRIC) ->
 
 
 def _namespaces(topology: Topology, facts: Facts, backend: str) -> list[Task]:
-    created: list[Task] = [NetworkNamespace(node, topology.netns(node)) for node in names.NODES]
+    created: list[Task] = [NetworkNamespace(node, topology.netns(node)) for node in topology.nodes]
     parameters: list[Task] = []
-    for node in names.NODES:
+    for node in topology.nodes:
         values = {**_SYSCTLS, "net.core.rps_default_mask": receive_mask(topology.receive_order, facts.cpu_mask, node)}
-        if node in names.MANAGEMENT_ADDRESSES:
+        if node in (topology.controller, *names.INSTANCES):
             values["net.ipv4.tcp_congestion_control"] = topology.congestion_control
         if node == names.FABRIC:
             values.update(_FABRIC_SYSCTLS)
@@ -109,14 +109,15 @@ def _namespaces(topology: Topology, facts: Facts, backend: str) -> list[Task]:
             values.update(_GENERATOR_SYSCTLS)
         parameters.append(Sysctls(node, topology.netns(node), values, container=topology.netns(node)))
     loopbacks: list[Task] = [
-        LinkSettings(node, topology.netns(node), "lo", container=topology.netns(node)) for node in names.NODES
+        LinkSettings(node, topology.netns(node), "lo", container=topology.netns(node)) for node in topology.nodes
     ]
     return created + parameters + loopbacks
 
 
 def _bridge(topology: Topology) -> Task:
     fabric = topology.netns(names.FABRIC)
-    end = LinkEnd(fabric, names.BRIDGE, names.CONTROLLER_MAC, topology.mtu_bytes, topology.gso_max_size_bytes)
+    mac = names.BRIDGE_MAC if topology.is_controller_apart else names.CONTROLLER_MAC
+    end = LinkEnd(fabric, names.BRIDGE, mac, topology.mtu_bytes, topology.gso_max_size_bytes)
     return Bridge(names.FABRIC, end, container=fabric)
 
 
@@ -125,7 +126,7 @@ def _links(topology: Topology, backend: str) -> list[Task]:
     mtu, gso = topology.mtu_bytes, topology.gso_max_size_bytes
     tasks: list[Task] = []
     inner = inner_links(topology, backend)
-    for node, mac in names.NODE_MACS.items():
+    for node, mac in topology.link_macs.items():
         netns = topology.netns(node)
         port = LinkEnd(fabric, node, names.PORT_MACS[node], mtu, gso, master=names.BRIDGE)
         uplink = LinkEnd(netns, names.UPLINK, names.UPLINK_MACS[node] if node in inner else mac, mtu, gso)
@@ -144,12 +145,13 @@ def _links(topology: Topology, backend: str) -> list[Task]:
 
 
 def _forwarding(topology: Topology) -> list[Task]:
-    """Static forwarding; the VNF addresses belong to the source at first, and broadcasts do not reach the
-    destination.
+    """Static forwarding; the VNF addresses belong to the source at first, and broadcasts reach neither the destination
+    nor the controller.
     """
     fabric = topology.netns(names.FABRIC)
-    ports = {node: {**_QUIET_PORT, "bcast_flood": node != names.DESTINATION} for node in names.NODE_MACS}
-    entries = {mac: node for node, mac in names.NODE_MACS.items()}
+    silent = (names.DESTINATION, names.CONTROLLER)
+    ports = {node: {**_QUIET_PORT, "bcast_flood": node not in silent} for node in topology.link_macs}
+    entries = {mac: node for node, mac in topology.link_macs.items()}
     entries.update(dict.fromkeys(names.VNF_MACS, names.SOURCE))
     return [
         BridgePorts(names.FABRIC, fabric, ports, container=fabric),
@@ -158,18 +160,16 @@ def _forwarding(topology: Topology) -> list[Task]:
 
 
 def _management(topology: Topology, backend: str) -> list[Task]:
-    links = {names.FABRIC: names.BRIDGE, **dict.fromkeys(names.INSTANCES, management_link(backend))}
+    own_link = names.UPLINK if topology.is_controller_apart else names.BRIDGE
+    ends = {names.CONTROLLER: (topology.controller, own_link)}
+    ends.update({node: (node, management_link(backend)) for node in names.INSTANCES})
     addresses: list[Task] = []
     neighbours: list[Task] = []
-    for node, link in links.items():
+    for end, (node, link) in ends.items():
         netns = topology.netns(node)
-        address = f"{names.MANAGEMENT_ADDRESSES[node]}/{names.MANAGEMENT_PREFIX_LENGTH}"
+        address = f"{names.MANAGEMENT_ADDRESSES[end]}/{names.MANAGEMENT_PREFIX_LENGTH}"
         addresses.append(Addresses(node, netns, link, address, container=netns))
-        others = {
-            names.MANAGEMENT_ADDRESSES[other]: names.MANAGEMENT_MACS[other]
-            for other in names.MANAGEMENT_ADDRESSES
-            if other != node
-        }
+        others = {names.MANAGEMENT_ADDRESSES[other]: names.MANAGEMENT_MACS[other] for other in ends if other != end}
         neighbours.append(Neighbours(node, netns, link, others, container=netns))
     return addresses + neighbours
 

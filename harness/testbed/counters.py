@@ -1,5 +1,5 @@
-"""Counters of links and queueing disciplines, decoded without building a message object each (they are read at 10
-Hz).
+"""Counters of links, queueing disciplines and hosts, decoded without building a message object each (they are read at
+10 Hz).
 """
 
 from __future__ import annotations
@@ -9,11 +9,15 @@ import struct
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.provision import messages
 from harness.provision.connections.base import Connection
 from harness.provision.netlink import RouteSocket, attributes
+from harness.provision.tasks.lookup import link_names
 from harness.testbed.topology import Topology
+
+SOFTNET = Path("/proc/net/softnet_stat")
 
 _STATS_HEADER_BYTES = 28  # nlmsghdr, if_stats_msg
 _TC_HEADER_BYTES = 36  # nlmsghdr, tcmsg
@@ -59,13 +63,14 @@ class QdiscCounters:
 @dataclass(frozen=True)
 class FabricCounters:
     """All counters of the testbed, and when they were read (CLOCK_MONOTONIC ns, before the first and after the
-    last).
+    last). softnet_dropped_packets: of all CPUs of all its hosts, whatever namespace they were for.
     """
 
     started_ns: int
     ended_ns: int
     links: tuple[LinkCounters, ...]
     qdiscs: tuple[QdiscCounters, ...]
+    softnet_dropped_packets: int = 0
 
     def link(self, node: str, link: str) -> LinkCounters:
         """Counters of one link; KeyError when there is none."""
@@ -80,6 +85,25 @@ class FabricCounters:
             if item.node == node and item.link == link and item.kind == kind:
                 return item
         raise KeyError(f"{node}/{link} {kind}")
+
+
+def of_all_hosts(here: FabricCounters, others: Sequence[FabricCounters]) -> FabricCounters:
+    """Readings of several hosts as one, that has only now come to its end."""
+    if not others:
+        return here
+    every = (here, *others)
+    return FabricCounters(
+        here.started_ns,
+        time.monotonic_ns(),
+        tuple(link for read in every for link in read.links),
+        tuple(qdisc for read in every for qdisc in read.qdiscs),
+        sum(read.softnet_dropped_packets for read in every),
+    )
+
+
+def softnet_dropped_packets(text: str) -> int:
+    """Sum over CPUs of the second column of /proc/net/softnet_stat (hexadecimal): backlog overflows."""
+    return sum(int(line.split()[1], 16) for line in text.splitlines() if line.strip())
 
 
 def decode_links(node: str, answer: Iterable[bytes], names: Mapping[int, str]) -> list[LinkCounters]:
@@ -137,27 +161,23 @@ class CounterReader:
             for node in nodes:
                 opened = connection.socket_in(topology.netns(node), socket.AF_NETLINK, socket.SOCK_RAW)
                 self._readers[node] = RouteSocket(opened)
-            self.names = {node: _link_names(reader) for node, reader in self._readers.items()}
+            self.names = {node: link_names(reader) for node, reader in self._readers.items()}
         except BaseException:
             self.close()
             raise
 
     def read(self) -> FabricCounters:
-        """Counters of all links and queueing disciplines of the nodes."""
+        """Counters of all links and queueing disciplines of the nodes, and of the host. OSError without /proc."""
         started_ns = time.monotonic_ns()
         links = []
         qdiscs = []
         for node, reader in self._readers.items():
             links += decode_links(node, reader.dump_raw(messages.link_statistics_dump()), self.names[node])
             qdiscs += decode_qdiscs(node, reader.dump_raw(messages.qdiscs_dump()), self.names[node])
-        return FabricCounters(started_ns, time.monotonic_ns(), tuple(links), tuple(qdiscs))
+        dropped = softnet_dropped_packets(SOFTNET.read_text())
+        return FabricCounters(started_ns, time.monotonic_ns(), tuple(links), tuple(qdiscs), dropped)
 
     def close(self) -> None:
         """Close the sockets. Doing it twice is no error."""
         for reader in self._readers.values():
             reader.close()
-
-
-def _link_names(reader: RouteSocket) -> dict[int, str]:
-    """Names of the links of a namespace by index."""
-    return {int(link["index"]): str(link.get_attr("IFLA_IFNAME")) for link in reader.dump(messages.links_dump())}

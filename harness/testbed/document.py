@@ -15,12 +15,22 @@ from harness.testbed.topology import Topology, UplinkSpec
 _LINKS_MAX = 1_000
 
 
-class _Way(BaseModel):
+class LinkWay(BaseModel):
+    """One direction of a node's link, and what it is like."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
     node: str
     direction: Direction
     conditions: LinkConditions
+
+    @classmethod
+    def parse(cls, document: object) -> LinkWay:
+        """ProtocolError for data that is none, ProfileError for conditions that cannot be."""
+        try:
+            return cls.model_validate_json(json.dumps(document))
+        except ValidationError as error:
+            raise _refused("link", error) from None
 
 
 class _Document(BaseModel):
@@ -36,18 +46,23 @@ class _Document(BaseModel):
     mtu_bytes: int
     receive_order: str
     kernel_stacks: bool
-    links: Annotated[list[_Way], Field(max_length=_LINKS_MAX)]
+    links: Annotated[list[LinkWay], Field(max_length=_LINKS_MAX)]
     later: Annotated[list[LaterConditions], Field(max_length=_LINKS_MAX)]
     flapping: list[str]
     placement: Placement
 
 
+def _refused(what: str, error: ValidationError) -> ProtocolError:
+    fault = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in fault["loc"]) or "the object"
+    return ProtocolError(f"{what}: {where}: {fault['msg']}")
+
+
 def topology_document(topology: Topology) -> dict[str, Any]:
     """JSON data that `parse_topology` makes an equal topology of."""
     document: dict[str, Any] = TypeAdapter(Topology).dump_python(topology, mode="json", exclude={"links"})
-    conditions = TypeAdapter(LinkConditions)
     document["links"] = [
-        {"node": node, "direction": way, "conditions": conditions.dump_python(each, mode="json")}
+        LinkWay(node=node, direction=way, conditions=each).model_dump(mode="json")
         for (node, way), each in topology.links.items()
     ]
     return document
@@ -58,9 +73,7 @@ def parse_topology(document: object) -> Topology:
     try:
         parsed = _Document.model_validate_json(json.dumps(document))
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "the object"
-        raise ProtocolError(f"topology: {where}: {fault['msg']}") from None
+        raise _refused("topology", error) from None
     fields = {name: getattr(parsed, name) for name in _Document.model_fields}
     fields["links"] = {(way.node, way.direction): way.conditions for way in parsed.links}
     return Topology(**{**fields, "later": tuple(parsed.later), "flapping": frozenset(parsed.flapping)})

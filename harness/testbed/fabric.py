@@ -1,4 +1,4 @@
-"""The fabric at run time: steering, drain frames, counters. Steering is a table of (MAC -> port)."""
+"""The fabric at run time: steering and drain frames. Steering is a table of (MAC -> port)."""
 
 from __future__ import annotations
 
@@ -6,42 +6,21 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from harness.errors import DeadlineExceeded, HarnessError, UsageError
 from harness.provision import messages
 from harness.provision.connections.base import Connection
 from harness.provision.netlink import Request, RouteSocket
+from harness.provision.tasks.lookup import link_names
 from harness.testbed import topology as names
-from harness.testbed.counters import CounterReader, FabricCounters
 from harness.testbed.drain import drain_frame
-from harness.testbed.placement import LOCALHOST
-from harness.testbed.site import Site
+from harness.testbed.steering import DRAIN_DEADLINE_NS, Steered
 from harness.testbed.topology import Topology
 
 _DRAIN_RETRY_S = 50e-6
 _DRAIN_REFUSED = {errno.ENOBUFS: "the meter dropped it", errno.ENETDOWN: "the link was down"}
-
-
-@dataclass(frozen=True)
-class Steered:
-    """A switchover: when the batch was handed to the kernel and when all of it was acknowledged (CLOCK_MONOTONIC ns).
-
-    `settled_ns` is when no CPU could still be forwarding a frame by the table as it was before.
-    """
-
-    owner: str
-    started_ns: int
-    acknowledged_ns: int
-    settled_ns: int
-    requests: int
-
-    @property
-    def duration_ns(self) -> int:
-        """From handing the batch over to its last acknowledgement."""
-        return self.acknowledged_ns - self.started_ns
 
 
 def steer_requests(indices: Mapping[str, int], owner: str) -> list[Request]:
@@ -88,42 +67,28 @@ def urgent() -> Iterator[None]:
 
 
 class Fabric:
-    """The provisioned fabric of a run. Its sockets stay open, so close it before the namespaces go.
+    """The provisioned fabric of a run on this host, as a `FabricControl`. Its sockets stay open, so close it before the
+    namespaces go.
 
     drain_hold_ns: how long after a switchover a drain frame has to wait, where the link towards the source lets frames
-    overtake each other (`overtaking_ns`). elsewhere: hosts with the other nodes, if they are not all here. Raises
-    HarnessError when the fabric is not provisioned.
+    overtake each other (`overtaking_ns`). Raises HarnessError when the fabric is not provisioned.
     """
 
-    def __init__(
-        self,
-        run_id: str,
-        connection: Connection,
-        topology: Topology,
-        drain_hold_ns: int = 0,
-        elsewhere: Collection[Site] = (),
-    ) -> None:
+    def __init__(self, run_id: str, connection: Connection, topology: Topology, drain_hold_ns: int = 0) -> None:
         self.run_id = run_id
-        self._elsewhere = tuple(elsewhere)
         self._drain_hold_ns = drain_hold_ns
         self._settled_ns = 0
-        self._connection = connection
-        self._topology = topology
-        self._netns = topology.netns(names.FABRIC)
-        self._steering = self._open(self._netns)
-        self._counters = CounterReader(connection, topology, topology.nodes_on(LOCALHOST))
-        self._ports = self._counters.names[names.FABRIC]
+        netns = topology.netns(names.FABRIC)
+        self._steering = RouteSocket(connection.socket_in(netns, socket.AF_NETLINK, socket.SOCK_RAW))
+        self._ports = link_names(self._steering)
         self._indices = {name: index for index, name in self._ports.items()}
         missing = [node for node in names.NODE_MACS if node not in self._indices]
         if missing:
             self.close()
             raise HarnessError(f"fabric of run {run_id}: not provisioned, ports missing: {', '.join(missing)}")
         self._batches = {owner: steer_requests(self._indices, owner) for owner in names.INSTANCES}
-        self._drain = connection.socket_in(self._netns, socket.AF_PACKET, socket.SOCK_RAW)
+        self._drain = connection.socket_in(netns, socket.AF_PACKET, socket.SOCK_RAW)
         self._drain.bind((names.SOURCE, 0))
-
-    def _open(self, netns: str) -> RouteSocket:
-        return RouteSocket(self._connection.socket_in(netns, socket.AF_NETLINK, socket.SOCK_RAW))
 
     def steer(self, to: str) -> Steered:
         """Give the VNF addresses to `to` ("source" or "destination") by one netlink batch.
@@ -166,7 +131,7 @@ class Fabric:
         }
         return ports.pop() if len(ports) == 1 else None
 
-    def inject_drain(self, port_index: int, sequence: int, token: bytes, deadline_ns: int = 200_000_000) -> int:
+    def inject_drain(self, port_index: int, sequence: int, token: bytes, deadline_ns: int = DRAIN_DEADLINE_NS) -> int:
         """Send a drain frame out of the port towards the source, behind all its queue holds; returns when (ns).
 
         Where frames overtake each other there, first wait until none can be left of those before the switchover.
@@ -189,20 +154,9 @@ class Fabric:
             else:
                 return time.monotonic_ns()
 
-    def counters(self) -> FabricCounters:
-        """Counters of all links and queueing disciplines. HarnessError where a host does not answer."""
-        here = self._counters.read()
-        others = [site.counters() for site in self._elsewhere]
-        if not others:
-            return here
-        links = [link for read in (here, *others) for link in read.links]
-        qdiscs = [qdisc for read in (here, *others) for qdisc in read.qdiscs]
-        return FabricCounters(here.started_ns, time.monotonic_ns(), tuple(links), tuple(qdiscs))
-
     def close(self) -> None:
         """Close the sockets; they keep their namespaces alive."""
         self._steering.close()
-        self._counters.close()
         drain: socket.socket | None = getattr(self, "_drain", None)
         if drain is not None:
             drain.close()

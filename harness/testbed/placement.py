@@ -19,7 +19,7 @@ class Underlay:
 
 @dataclass(frozen=True)
 class Placement:
-    """Hosts by node; a node that is not named is on LOCALHOST. underlay: by host, of all but LOCALHOST."""
+    """Hosts by node; a node that is not named is on LOCALHOST. underlay: by host, of all but the fabric's."""
 
     hosts: Mapping[str, str] = field(default_factory=dict)
     underlay: Mapping[str, Underlay] = field(default_factory=dict)

@@ -15,6 +15,8 @@ from harness.provision.connections.spawned import RunningProcess
 from harness.provision.engine import Event
 from harness.provision.facts import Facts
 from harness.testbed.counters import FabricCounters
+from harness.testbed.host_links import HostLinks
+from harness.testbed.steering import FabricControl
 from harness.testbed.topology import Topology
 
 
@@ -52,6 +54,14 @@ class Site(Protocol):
     @property
     def facts(self) -> Facts:
         """What the host can do."""
+
+    @property
+    def fabric(self) -> FabricControl:
+        """The fabric's, where it is on that host."""
+
+    @property
+    def links(self) -> HostLinks:
+        """Ends of links that are on that host."""
 
     def build(self, topology: Topology, check: bool) -> Built:
         """Build the host's nodes, or bring them back to what they shall be. check: only say what would change."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from harness.errors import HarnessError, ProfileError
 from harness.provision.clean import clean
@@ -28,14 +27,16 @@ from harness.testbed.attachment import generator_nodes, management_link, port_li
 from harness.testbed.backend import GENERATOR, NETEM, common_facts, resolve_backend
 from harness.testbed.changes import LinkChanges, SetGenerated
 from harness.testbed.construction import tasks_for, usable_congestion_control
+from harness.testbed.counters import CounterReader, FabricCounters, of_all_hosts
 from harness.testbed.drain import overtaking_ns
 from harness.testbed.fabric import Fabric
+from harness.testbed.host_links import HostLinks, OwnLinks
 from harness.testbed.placement import LOCALHOST
 from harness.testbed.site import Site
 from harness.testbed.site_process import SiteProcess
+from harness.testbed.sites import Sites
+from harness.testbed.steering import FabricControl
 from harness.testbed.topology import Topology
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Testbed:
     naming the other one.
 
     Where the topology places nodes on several hosts, this is the part of one of them, `host`; LOCALHOST's, which has
-    the fabric, is given the others as `sites` and builds, reads and undoes them with its own.
+    the controller, is given the others as `sites` and builds, reads and undoes them with its own.
     """
 
     __test__ = False  # not a test class, whatever its name looks like to pytest
@@ -100,14 +101,16 @@ class Testbed:
         self.backend, self.backend_reason = resolved.name, resolved.reason
         self.topology = self._for_all_hosts(topology, sites) if sites else topology
         self.host = host
-        self.sites = {site.name: site for site in sites}
+        self.sites = Sites(sites, self.topology.placement)
         self.connection: Connection = connection if connection is not None else LocalConnection()
         self._callback = callback
         self._state_directory = state_directory
         self._ownership: Ownership | None = None
         self._context: Context | None = None
         self._engine: Engine | None = None
-        self._fabric: Fabric | None = None
+        self._fabric: FabricControl | None = None
+        self._reader: CounterReader | None = None
+        self._open = ExitStack()
 
     def _for_all_hosts(self, topology: Topology, sites: Sequence[Site]) -> Topology:
         """What is decided once, and not by each host for itself. ProfileError."""
@@ -127,9 +130,20 @@ class Testbed:
         """What changes links while a run goes on; HarnessError before `provision`. `set_generated`: where there is a
         latency generator.
         """
+        own = self.own_links
+
+        def links_of(node: str) -> HostLinks:
+            site = self.sites.of(node)
+            return own if site is None else site.links
+
+        return LinkChanges(self.topology, self.backend, links_of, set_generated)
+
+    @property
+    def own_links(self) -> HostLinks:
+        """The ends of links on this host; HarnessError before `provision`."""
         if self._context is None:
             raise HarnessError(f"testbed {self.topology.run_id}: not provisioned yet")
-        return LinkChanges(self.topology, self.backend, self._context, set_generated)
+        return OwnLinks(self.topology, self.backend, self._context)
 
     @property
     def generator_nodes(self) -> tuple[str, ...]:
@@ -148,16 +162,24 @@ class Testbed:
         return usable_congestion_control(self.topology.congestion_control, self.facts)
 
     @property
-    def fabric(self) -> Fabric:
-        """Steering, drain frames and counters; HarnessError before `provision`."""
+    def fabric(self) -> FabricControl:
+        """Steering and drain frames; HarnessError before `provision`, and in the part of a host that has neither the
+        fabric nor the controller."""
         if self._fabric is None:
             raise HarnessError(f"testbed {self.topology.run_id}: not provisioned yet")
         return self._fabric
 
+    def counters(self) -> FabricCounters:
+        """Counters of all links, queueing disciplines and hosts. HarnessError before `provision` and where a host does
+        not answer."""
+        if self._reader is None:
+            raise HarnessError(f"testbed {self.topology.run_id}: not provisioned yet")
+        return of_all_hosts(self._reader.read(), self.sites.counters())
+
     @property
     def is_standing(self) -> bool:
         """Whether it is provisioned and was not torn down since."""
-        return self._fabric is not None
+        return self._reader is not None
 
     def tasks(self) -> list[Task]:
         """The tasks that build this host's part of the testbed."""
@@ -175,16 +197,15 @@ class Testbed:
             ownership = self._ownership or Ownership.preview(self.topology.run_id)
             engine = Engine(Context(self.connection, ownership), self._callback)
             try:
-                return {**self._build_sites(check=True), **engine.run(play, tasks, check=True)}
+                return {**self.sites.build(self.topology, True, self._callback), **engine.run(play, tasks, check=True)}
             finally:
                 engine.close()
         self.facts.require_testbed()
         engine = self.claim()
         try:
-            self._close_fabric()
-            recap = {**self._build_sites(check=False), **engine.run(play, tasks)}
-            if self.topology.placement.host_of(names.FABRIC) == self.host:
-                self._fabric = self._open_fabric()
+            self._close_sockets()
+            recap = {**self.sites.build(self.topology, False, self._callback), **engine.run(play, tasks)}
+            self._open_sockets()
         except BaseException:
             self.teardown()
             raise
@@ -200,62 +221,19 @@ class Testbed:
             self._begin(self._ownership)
         return self._engine
 
-    def _open_fabric(self) -> Fabric:
-        # The latency generator keeps drain frames behind the others by itself.
-        hold_ns = overtaking_ns(self.topology.ever[names.SOURCE, "down"]) if self.backend == NETEM else 0
-        return Fabric(self.topology.run_id, self.connection, self.topology, hold_ns, self.sites.values())
-
-    def _build_sites(self, check: bool) -> dict[str, dict[str, int]]:
-        """Build the parts of the other hosts side by side; their events are told host by host."""
-        recap: dict[str, dict[str, int]] = {}
-        for built in self._at_all_sites(lambda site: site.build(self.topology, check)):
-            for event in built.events:
-                self._callback(event)
-            recap.update({node: dict(counts) for node, counts in built.recap.items()})
-        return recap
-
-    def _at_all_sites(self, what: Callable[[Site], Result]) -> list[Result]:
-        """Results in the order of the sites; of several errors the first is raised, when all have come to an end."""
-        if not self.sites:
-            return []
-        with ThreadPoolExecutor(len(self.sites), thread_name_prefix="site") as executor:
-            return list(executor.map(what, self.sites.values()))
-
-    def site_of(self, node: str) -> Site | None:
-        """The other host that a node is on; None for a node of this one."""
-        return self.sites.get(self.topology.placement.host_of(node))
-
-    def path_on(self, node: str, path: Path) -> Path:
-        """What a process on the node has to be told in place of a path in the run's folder."""
-        site = self.site_of(node)
-        return path if site is None else site.path(path)
-
-    def open_folder(self, folder: Path) -> None:
-        """Give every other host a folder in place of the run's, and find out what its clock says."""
-        self._at_all_sites(lambda site: site.open_folder(folder))
-
-    def collect(self) -> None:
-        """Fetch what other hosts have of the run's folder. Nothing of it stays there."""
-        self._at_all_sites(lambda site: site.collect())
-
-    def refresh(self) -> None:
-        """Bring the status pages of other hosts up to this moment."""
-        for site in self.sites.values():
-            site.refresh()
-
-    def when_lost(self, react: Callable[[], None]) -> None:
-        """Call `react` when one of the hosts is lost, instead of what was to be called before; it must not wait."""
-        for site in self.sites.values():
-            site.when_lost(react)
-
-    def ask_sites(self) -> None:
-        """SiteLost unless all of the hosts answer."""
-        self._at_all_sites(lambda site: site.ask())
-
-    def require_sites(self) -> None:
-        """SiteLost when one of the hosts is known not to be there any more."""
-        for site in self.sites.values():
-            site.require()
+    def _open_sockets(self) -> None:
+        """Those that stay open as long as everything stands."""
+        topology = self.topology
+        self._reader = CounterReader(self.connection, topology, topology.nodes_on(self.host))
+        self._open.callback(self._reader.close)
+        if topology.placement.host_of(names.FABRIC) == self.host:
+            # The latency generator keeps drain frames behind the others by itself.
+            hold_ns = overtaking_ns(topology.ever[names.SOURCE, "down"]) if self.backend == NETEM else 0
+            fabric = Fabric(topology.run_id, self.connection, topology, hold_ns)
+            self._open.callback(fabric.close)
+            self._fabric = fabric
+        elif site := self.sites.of(names.FABRIC):
+            self._fabric = site.fabric
 
     def _begin(self, ownership: Ownership) -> None:
         """Remove what runs that died here have left; testbeds that were kept on purpose stay. CleanupError."""
@@ -282,7 +260,7 @@ class Testbed:
 
     def _process(self, spec: ProcessSpec) -> Process:
         known = (self.topology.netns(spec.node), spec.title, spec.argv, spec.configuration, spec.log_path)
-        site = self.site_of(spec.node)
+        site = self.sites.of(spec.node)
         return Process(spec.node, *known, spec.environment) if site is None else SiteProcess(site, spec.node, *known)
 
     def wait_ready(self, launched: Sequence[Launched]) -> list[StartedProcess]:
@@ -301,7 +279,7 @@ class Testbed:
             self._engine.run(play, list(tasks))
         except BaseException:
             with contextlib.suppress(HarnessError):  # logs of other hosts may say why
-                self.collect()
+                self.sites.collect()
             self.teardown()
             raise
 
@@ -320,8 +298,8 @@ class Testbed:
     def controller_socket(
         self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, protocol: int = 0
     ) -> socket.socket:
-        """A socket in the fabric's namespace, where the controller's management address is."""
-        return self.connection.socket_in(self.topology.netns(names.FABRIC), family, kind, protocol)
+        """A socket in the namespace where the controller's management address is."""
+        return self.connection.socket_in(self.topology.netns(self.topology.controller), family, kind, protocol)
 
     def teardown(self) -> None:
         """Undo everything in reverse and give the machine back. Doing it twice is no error.
@@ -330,14 +308,14 @@ class Testbed:
         """
         engine, self._engine = self._engine, None
         ownership, self._ownership = self._ownership, None
-        self._close_fabric()
+        self._close_sockets()
         try:
             if engine is not None:
                 engine.undo()
                 engine.close()
         finally:
             try:
-                self._at_all_sites(lambda site: site.tear_down())
+                self.sites.tear_down()
             finally:
                 self.connection.close()
                 if ownership is not None:
@@ -349,7 +327,7 @@ class Testbed:
         """
         engine, self._engine = self._engine, None
         ownership, self._ownership = self._ownership, None
-        self._close_fabric()
+        self._close_sockets()
         try:
             if engine is not None:
                 engine.undo(only=lambda task: isinstance(task, Process))
@@ -361,10 +339,9 @@ class Testbed:
             if ownership is not None:
                 ownership.release()
 
-    def _close_fabric(self) -> None:
-        if self._fabric is not None:
-            self._fabric.close()
-            self._fabric = None
+    def _close_sockets(self) -> None:
+        self._open.close()
+        self._fabric = self._reader = None
 
     def __enter__(self) -> Self:
         self.provision()

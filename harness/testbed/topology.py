@@ -16,6 +16,9 @@ NODES = (LOADGEN, ECHOSERVER, FABRIC, SOURCE, DESTINATION)
 INSTANCES = (SOURCE, DESTINATION)
 LINKED_NODES = (LOADGEN, ECHOSERVER, SOURCE, DESTINATION)
 """Nodes with a link to the fabric."""
+CONTROLLER = "controller"
+"""Where the controller speaks to the instances from: the fabric's namespace, or one of its own with a link to the
+fabric, where the fabric is on another host."""
 LATENCY_BACKENDS = ("auto", "netem", "latency_generator", "delay_line", "none")
 RECEIVE_ORDERS = ("link", "flow", "cpu")
 
@@ -29,6 +32,8 @@ INNER_PEER = "inner0p"
 stands between the second and the uplink."""
 
 CONTROLLER_MAC = "02:00:00:00:02:01"
+BRIDGE_MAC = "02:00:00:00:03:00"
+"""Of a bridge that is not the controller's own."""
 VNF_INTERIOR_MAC = "02:00:00:00:01:00"
 VNF_EXTERIOR_MAC = "02:00:00:00:01:01"
 VNF_MACS = (VNF_INTERIOR_MAC, VNF_EXTERIOR_MAC)
@@ -56,9 +61,10 @@ PORT_MACS = {
     ECHOSERVER: "02:00:00:00:03:02",
     SOURCE: "02:00:00:00:03:0b",
     DESTINATION: "02:00:00:00:03:0c",
+    CONTROLLER: "02:00:00:00:03:0a",
 }
-MANAGEMENT_ADDRESSES = {FABRIC: "192.0.2.1", SOURCE: "192.0.2.11", DESTINATION: "192.0.2.12"}
-MANAGEMENT_MACS = {FABRIC: CONTROLLER_MAC, SOURCE: NODE_MACS[SOURCE], DESTINATION: NODE_MACS[DESTINATION]}
+MANAGEMENT_ADDRESSES = {CONTROLLER: "192.0.2.1", SOURCE: "192.0.2.11", DESTINATION: "192.0.2.12"}
+MANAGEMENT_MACS = {CONTROLLER: CONTROLLER_MAC, SOURCE: NODE_MACS[SOURCE], DESTINATION: NODE_MACS[DESTINATION]}
 MANAGEMENT_PREFIX_LENGTH = 24
 VNF_ADDRESSES = {LOADGEN: "10.1.0.1", ECHOSERVER: "198.18.0.1"}
 """Of the VNF, as the node at that end of it sees it."""
@@ -111,7 +117,8 @@ class Topology:
     changed to while a run goes on, so that what carries a change out is there from the start. `flapping`: nodes whose
     link will go down.
     `kernel_stacks`: programs at both ends talk through the VNF by the kernel's stack (STACK_ADDRESSES).
-    `placement`: the hosts of the nodes. The fabric is steered by netlink, and so is on the harness's own.
+    `placement`: the hosts of the nodes. Where the fabric is on another than the harness's own, there is a sixth node,
+    the controller's.
     """
 
     run_id: str
@@ -156,13 +163,8 @@ class Topology:
         placement = self.placement
         if unknown_nodes := sorted(set(placement.hosts) - set(NODES)):
             raise ProfileError(f"placement.{unknown_nodes[0]}: unknown; nodes are {', '.join(NODES)}")
-        if placement.host_of(FABRIC) != LOCALHOST:
-            raise ProfileError(
-                f"placement.fabric: host {placement.host_of(FABRIC)!r}: the controller steers the fabric and speaks to "
-                f"the instances from its namespace; start the harness on that host, and call it {LOCALHOST!r} here"
-            )
-        for host in placement.others:
-            if host not in placement.underlay:
+        for host in dict.fromkeys(placement.host_of(node) for node in self.nodes):
+            if host != placement.host_of(FABRIC) and host not in placement.underlay:
                 raise ProfileError(f"placement: host {host!r}: no address in the network between the hosts is known")
 
     def _check_meter(self, where: str, conditions: LinkConditions) -> None:
@@ -182,17 +184,37 @@ class Topology:
         """Namespace of a node."""
         return f"{self.run_id}-{node}"
 
+    @property
+    def is_controller_apart(self) -> bool:
+        """Whether the controller is on another host than the fabric."""
+        return self.placement.host_of(FABRIC) != LOCALHOST
+
+    @property
+    def controller(self) -> str:
+        """Node with the controller's management address."""
+        return CONTROLLER if self.is_controller_apart else FABRIC
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """All that have a namespace."""
+        return (*NODES, CONTROLLER) if self.is_controller_apart else NODES
+
+    @property
+    def link_macs(self) -> Mapping[str, str]:
+        """Nodes with a link to the fabric, and the MAC that frames for each have."""
+        return {**NODE_MACS, CONTROLLER: CONTROLLER_MAC} if self.is_controller_apart else NODE_MACS
+
     def nodes_on(self, host: str) -> tuple[str, ...]:
         """Nodes of a host."""
-        return tuple(node for node in NODES if self.placement.host_of(node) == host)
+        return tuple(node for node in self.nodes if self.placement.host_of(node) == host)
 
     def tunnels(self, node: str) -> tuple[Tunnel, Tunnel] | None:
         """The ends of the tunnel that is a node's link, at the fabric and at the node; None for a node of the fabric's
         host."""
         underlay = self.placement.underlay.get(self.placement.host_of(node))
-        if underlay is None or node not in LINKED_NODES:
+        if underlay is None or node not in self.link_macs:
             return None
-        vni = derived_vni(self.run_id, LINKED_NODES.index(node))
+        vni = derived_vni(self.run_id, list(self.link_macs).index(node))
         return Tunnel(vni, underlay.fabric, underlay.there), Tunnel(vni, underlay.there, underlay.fabric)
 
     @property

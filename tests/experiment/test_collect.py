@@ -15,7 +15,6 @@ from harness.experiment.collect import (
     counter_pairs,
     hop_counters,
     read_report,
-    softnet_dropped_packets,
     take_reading,
 )
 from harness.measure.hops import InstanceCounters, hop_balances
@@ -23,11 +22,6 @@ from harness.measure.invariants import counters_exact
 from harness.testbed.counters import FabricCounters, LinkCounters, QdiscCounters
 
 # Two CPUs of a 6.x kernel: the second column is what the backlog refused, hexadecimal.
-SOFTNET = """\
-0001a2b3 00000000 00000011 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000
-000003ff 0000001f 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000001 00000000
-00000000 00000101 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000002 00000000
-"""
 
 LOADGEN: dict[str, Any] = {
     "sent_packets": 100,
@@ -63,15 +57,14 @@ def link(node: str, rx: int, tx: int, tx_dropped: int = 0) -> LinkCounters:
     return LinkCounters(node, "up0", rx, rx * 512, 0, 0, tx, tx * 512, tx_dropped, 0)
 
 
-def fabric(*links: LinkCounters, meter_drops: int | None = None) -> FabricCounters:
+def fabric(*links: LinkCounters, meter_drops: int | None = None, softnet: int = 0) -> FabricCounters:
     meters = [] if meter_drops is None else [QdiscCounters("fabric", "source", "tbf", 0, 0, meter_drops, 0, 0, 0)]
-    return FabricCounters(1, 2, links, tuple(meters))
+    return FabricCounters(1, 2, links, tuple(meters), softnet)
 
 
-def reading(pages: dict[str, Any], counters: FabricCounters, softnet: int = 0, element: Any = None) -> Reading:
+def reading(pages: dict[str, Any], counters: FabricCounters, element: Any = None) -> Reading:
     boots = {node: words if isinstance(words, list) else [words] for node, words in pages.items()}
-    made = take_reading(boots, [] if element is None else [element], counters, {3: "no_mapping"})
-    return replace(made, softnet_dropped_packets=softnet)
+    return take_reading(boots, [] if element is None else [element], counters, {3: "no_mapping"})
 
 
 @pytest.fixture
@@ -91,15 +84,9 @@ def readings() -> tuple[Reading, Reading]:
     )
     empty = (link("loadgen", 0, 0), link("echoserver", 0, 0))
     return (
-        reading({"source": before}, fabric(*empty, meter_drops=10), softnet=5),
-        reading({"source": after}, fabric(*links, meter_drops=12), softnet=6),
+        reading({"source": before}, fabric(*empty, meter_drops=10, softnet=5)),
+        reading({"source": after}, fabric(*links, meter_drops=12, softnet=6)),
     )
-
-
-def test_softnet_drops_are_hexadecimal_and_of_all_cpus() -> None:
-    assert softnet_dropped_packets(SOFTNET) == 0x1F + 0x101
-    assert softnet_dropped_packets("") == 0
-    assert softnet_dropped_packets(SOFTNET + "\n") == 0x1F + 0x101
 
 
 def test_a_reading_copies_what_is_on_the_pages() -> None:
@@ -113,7 +100,6 @@ def test_a_reading_copies_what_is_on_the_pages() -> None:
     assert taken.instances["source"]["reasons"] == {"no_mapping": 4}
     assert taken.element is not None
     assert [port["rx_frames"] for port in taken.element["ports"]] == [0, 0, 0, 11]
-    assert taken.softnet_dropped_packets >= 0
 
 
 def test_hop_counters_are_what_grew_between_the_readings(readings: tuple[Reading, Reading]) -> None:

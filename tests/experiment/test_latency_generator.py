@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +140,7 @@ def reading(generator: Any, links: dict[tuple[str, str], tuple[int, int]], insta
     fabric = FabricCounters(1, 2, tuple(link(*key, *counted) for key, counted in {**names, **links}.items()), ())
     source = np.zeros(es.STATUS_WORDS, np.int64) if instance is None else instance
     boots = generator if isinstance(generator, list) else [generator]
-    return replace(take_reading({"source": [source]}, boots, fabric, {}, NODES), softnet_dropped_packets=0)
+    return take_reading({"source": [source]}, boots, fabric, {}, NODES)
 
 
 IDLE = reading(page({}), {})

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,24 +25,24 @@ WORDS = {
 WAIT_S = 20.0
 
 
-class FakeFabric:
+class FakeCounters:
     """Counts how often it was asked; fails from the third time on, as during tear-down."""
 
     def __init__(self) -> None:
         self.asked = 0
 
-    def counters(self) -> FabricCounters:
+    def __call__(self) -> FabricCounters:
         self.asked += 1
         if self.asked > 2:
             raise OSError("gone")
         return FabricCounters(self.asked, self.asked, (), ())
 
 
-def watched(pages: dict[str, np.ndarray], load: dict[str, int], fabric: Any = None) -> Watched:
+def watched(pages: dict[str, np.ndarray], load: dict[str, int]) -> Watched:
     page = np.zeros(64, np.int64)
     for name, value in load.items():
         page[WORDS[name]] = value
-    return Watched(pages, page, WORDS, {}, fabric or FakeFabric(), frame_bits_both_ways=2 * 8 * 500)
+    return Watched(pages, page, WORDS, {}, FakeCounters(), frame_bits_both_ways=2 * 8 * 500)
 
 
 def sample(watch: Watched, samples: int) -> tuple[Sampler, list[LiveSample]]:

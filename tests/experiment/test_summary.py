@@ -98,7 +98,7 @@ class Bench:
             LinkCounters(node, "up0", received, 0, 0, 0, sent, 0, 0, 0)
             for node, received, sent in (("loadgen", replies, requests), ("echoserver", replies, replies))
         )
-        return Reading({"source": read_status(page, 2, {4: "no_port"})}, None, FabricCounters(0, 1, links, ()), 0)
+        return Reading({"source": read_status(page, 2, {4: "no_port"})}, None, FabricCounters(0, 1, links, ()))
 
 
 def summary_of(

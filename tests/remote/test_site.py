@@ -158,8 +158,37 @@ def test_a_process_that_ends_by_itself_keeps_its_status(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("answer", [{}, {"pid": "4711"}, {"pid": True}])
 def test_a_process_without_a_number_is_refused(tmp_path: Path, answer: Answers) -> None:
-    made, _ = site(tmp_path, launch=answer, underlay=answer)
+    made, _ = site(tmp_path, launch=answer)
     with pytest.raises(ProtocolError, match="launch: an answer that is none"):
         made.spawn("source", "source", ["python", "-m", "harness.vei"], {}, tmp_path / "source.log")
-    with pytest.raises(ProtocolError, match="underlay: an answer that is none"):
-        made.underlay_mtu_bytes("192.0.2.1")
+
+
+@pytest.mark.parametrize("answer", [{}, {"remote": "192.0.2.1", "link": "lan0", "local": None, "mtu_bytes": 1500}])
+def test_a_way_that_is_none_is_refused(answer: Answers) -> None:
+    made, _ = site(underlay=answer)
+    with pytest.raises(ProtocolError, match=r"host alpha .*: underlay: "):
+        made.underlay_route("192.0.2.1")
+
+
+def test_a_fabric_elsewhere_tells_times_of_this_host_s_clock(tmp_path: Path) -> None:
+    steered = {"owner": "source", "started_ns": 5000, "acknowledged_ns": 6000, "settled_ns": 7000, "requests": 4}
+    made, host = site(
+        steer=steered,
+        inject_drain=lambda port_index, sequence, token, deadline_ns: {"sent_ns": 8000 + port_index},
+        forwarding={"entries": [["02:00:00:00:00:01", "loadgen"]]},
+        owner={"owner": None},
+    )
+    fabric = made.fabric
+    assert fabric.steer("source").started_ns == 5000, "what the clock says is not known yet"
+    made.open_folder(tmp_path)
+    offset_ns = made.clock().offset_ns
+    assert offset_ns != 0
+    read = fabric.steer("source")
+    assert (read.started_ns, read.acknowledged_ns) == (5000 - offset_ns, 6000 - offset_ns)
+    assert (read.settled_ns, read.duration_ns) == (7000 - offset_ns, 1000)
+    assert fabric.inject_drain(1, 0, b"token") == 8001 - offset_ns
+    assert fabric.forwarding() == [("02:00:00:00:00:01", "loadgen")]
+    assert fabric.owner() is None
+    host.answers["steer"] = {**steered, "settled_ns": "soon"}
+    with pytest.raises(ProtocolError, match=r"host alpha .*: steer: settled_ns: "):
+        fabric.steer("source")

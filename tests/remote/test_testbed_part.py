@@ -72,7 +72,16 @@ def test_what_is_wrong_with_a_configuration_is_told_without_it(part: TestbedPart
 
 
 def test_without_nodes_there_is_nothing_to_count_or_start(part: TestbedPart) -> None:
-    for call in (part.counters, lambda: part.command(1, {}), lambda: part.stop(1, 1.0), lambda: part.files("x")):
+    for call in (
+        part.counters,
+        lambda: part.command(1, {}),
+        lambda: part.stop(1, 1.0),
+        lambda: part.files("x"),
+        lambda: part.calls["steer"]("source"),
+        lambda: part.calls["inject_drain"](0, 0, "00", 1),
+        lambda: part.calls["cut_management"]("fabric"),
+        lambda: part.calls["set_link"]("source", True),
+    ):
         with pytest.raises(HarnessError):
             call()
     part.tear_down()

@@ -101,9 +101,9 @@ def test_an_unknown_address_reaches_nobody(wires: dict[str, Wire]) -> None:
 
 def test_nothing_is_sent_by_the_machine_itself(testbed: Testbed, wires: dict[str, Wire]) -> None:
     """No neighbour discovery, router solicitation, IGMP or ARP may mix with the load."""
-    before = testbed.fabric.counters()
+    before = testbed.counters()
     arrivals(wires, [])
-    after = testbed.fabric.counters()
+    after = testbed.counters()
     for node in ("source", "destination"):
         assert after.link(node, "up0").tx_packets == before.link(node, "up0").tx_packets == 0
         assert after.link("fabric", node).tx_packets - before.link("fabric", node).tx_packets == 1
@@ -134,10 +134,10 @@ def test_an_owner_of_only_one_address_is_no_owner(testbed: Testbed) -> None:
 
 
 def test_counters_count_every_frame_and_byte(testbed: Testbed, wires: dict[str, Wire]) -> None:
-    before = testbed.fabric.counters()
+    before = testbed.counters()
     frames = [datagram(INTERIOR, bytes(1000)) for _ in range(50)]
     arrivals(wires, frames)
-    after = testbed.fabric.counters()
+    after = testbed.counters()
     size = len(bytes(frames[0]))
     marked = len(bytes(datagram(NODE_MAC["source"], MARK)))
     for node, link in (("source", "up0"), ("fabric", "source")):
@@ -154,7 +154,7 @@ def test_counters_count_every_frame_and_byte(testbed: Testbed, wires: dict[str, 
 def test_counters_are_cheap_enough_for_ten_readings_a_second(testbed: Testbed) -> None:
     started = time.thread_time()
     for _ in range(10):
-        testbed.fabric.counters()
+        testbed.counters()
     assert time.thread_time() - started < 0.1
 
 
@@ -177,7 +177,7 @@ def test_drain_frames_arrive_behind_everything_sent_on_the_path_before(
         try:
             assert all(flood.started.wait(WAIT_S) for flood in floods)
             record = fabric.steer("destination")
-            queued += fabric.counters().qdisc("fabric", "source").backlog_packets
+            queued += testbed.counters().qdisc("fabric", "source").backlog_packets
             at = [flood.sent for flood in floods]
             for port_index in (0, 1):
                 assert fabric.inject_drain(port_index, repetition, TOKEN) > record.settled_ns
@@ -186,7 +186,7 @@ def test_drain_frames_arrive_behind_everything_sent_on_the_path_before(
             for flood in floods:
                 flood.stop()
         mark = datagram(NODE_MAC["source"], MARK)
-        while testbed.fabric.counters().qdisc("fabric", "source").backlog_packets:
+        while testbed.counters().qdisc("fabric", "source").backlog_packets:
             os.sched_yield()
         wires["loadgen"].send(mark)
         frames = wires["source"].receive_until_mark()
@@ -271,17 +271,17 @@ def test_the_meter_polices_at_its_rate(make_testbed: Callable[[UplinkSpec], Test
             with contextlib.suppress(OSError):  # ENOBUFS: the meter on this very link has dropped it
                 sender.socket.send(data)
 
-    dropped = fabric.counters().qdisc(*place).dropped_packets
-    while fabric.counters().qdisc(*place).dropped_packets == dropped:
+    dropped = testbed.counters().qdisc(*place).dropped_packets
+    while testbed.counters().qdisc(*place).dropped_packets == dropped:
         send(100)
-    readings = [fabric.counters()]
+    readings = [testbed.counters()]
     ratios: list[float] = []
     # A sender that the machine stops for longer than the bucket lasts loses tokens, not by the meter: such a
     # window is measured again. What the meter lets through over all windows is bounded whatever the machine does.
     while len(ratios) < 6 and not any(abs(ratio - 1) < 0.02 for ratio in ratios):
         while time.monotonic_ns() - readings[-1].started_ns < 700_000_000:
             send(50)
-        readings.append(fabric.counters())
+        readings.append(testbed.counters())
         first, second = readings[-2:]
         sent_bits = (second.qdisc(*place).sent_bytes - first.qdisc(*place).sent_bytes) * 8
         ratios.append(sent_bits * 1e9 / (second.started_ns - first.started_ns) / rate_bps)

@@ -70,11 +70,11 @@ def meter(testbed: Testbed, node: str, link: str) -> dict[str, int]:
 
 
 def test_a_rate_is_changed_in_place_and_back(testbed: Testbed, links: LinkChanges) -> None:
-    before = testbed.fabric.counters().qdisc("source", "up0")
+    before = testbed.counters().qdisc("source", "up0")
     links.set_conditions({UP: SLOW})
     assert meter(testbed, "source", "up0") == {"rate_bps": 10_000_000, "limit_bytes": 65536}
     assert meter(testbed, "fabric", "source")["rate_bps"] == 1_000_000_000, "the other direction stays"
-    after = testbed.fabric.counters().qdisc("source", "up0")
+    after = testbed.counters().qdisc("source", "up0")
     assert after.sent_packets >= before.sent_packets, "the meter was replaced, not changed"
     links.restore()
     assert meter(testbed, "source", "up0")["rate_bps"] == 1_000_000_000
@@ -95,10 +95,10 @@ def test_a_link_that_is_down_loses_without_telling_the_sender(testbed: Testbed, 
     frame = bytes.fromhex("02000000000202000000000188b5") + bytes(50)
     with raw(testbed, "loadgen") as sender, raw(testbed, "echoserver", 0x88B5) as receiver:
         links.set_link("loadgen", False)
-        dropped = testbed.fabric.counters().link("loadgen", "up0").tx_dropped_packets
+        dropped = testbed.counters().link("loadgen", "up0").tx_dropped_packets
         for _ in range(20):
             sender.send(frame)  # behind its queueing discipline: no error
-        counters = testbed.fabric.counters().link("loadgen", "up0")
+        counters = testbed.counters().link("loadgen", "up0")
         links.set_link("loadgen", True)
         sender.send(frame + b"after")
         assert receiver.recv(2000).endswith(b"after"), "the first frame to arrive is the one after"
@@ -129,7 +129,7 @@ def test_a_partition_keeps_the_instances_apart_and_nobody_else(testbed: Testbed,
     for here, there in (("source", "destination"), ("destination", "source")):
         with pytest.raises(TimeoutError):
             reach(testbed, here, addresses[there])
-        for node, address in ((names.FABRIC, addresses[there]), (there, addresses[names.FABRIC])):
+        for node, address in ((names.FABRIC, addresses[there]), (there, addresses[names.CONTROLLER])):
             with pytest.raises(ConnectionRefusedError):
                 reach(testbed, node, address)
     links.set_partition(False)

@@ -21,6 +21,7 @@ from harness.errors import MachineError
 from harness.profile.load import read_document
 from harness.provision.connections.local import LocalConnection
 from harness.provision.scratch import PREFIX
+from harness.testbed.topology import NODES
 from tests.system.conftest import SMOKE, Cli, phases_of, wait_until
 from tests.system.ssh_hosts import NAMES, SshHosts, started
 
@@ -88,11 +89,21 @@ class Result:
         return json.loads((self.folder / "summary.json").read_text())
 
 
-def carry_out(cli: Cli, hosts: SshHosts, placement: dict[str, str], **overrides: object) -> Result:
+def carry_out(
+    cli: Cli, hosts: SshHosts, placement: dict[str, str], profile: Path = SMOKE, **overrides: object
+) -> Result:
     before = cli.directories()
-    done = cli(*arguments(cli, hosts, placement, **overrides), prefix=hosts.prefix)
+    command, _, *options = arguments(cli, hosts, placement, **overrides)
+    done = cli(command, profile, *options, prefix=hosts.prefix)
     (directory,) = cli.directories() - before
     return Result(done.returncode, done.stdout + done.stderr, directory)
+
+
+def with_tables(folder: Path, **tables: list[dict[str, object]]) -> Path:
+    """The smoke profile with further tables."""
+    profile = folder / "further.toml"
+    profile.write_bytes(tomli_w.dumps({**read_document(SMOKE), **tables}).encode())
+    return profile
 
 
 def judge(result: Result) -> None:
@@ -146,6 +157,71 @@ def test_both_ends_of_the_load_elsewhere_and_the_instances_together(cli: Cli, ho
 
 
 @pytest.mark.parametrize(
+    "placement",
+    [
+        {"fabric": "alpha", "source": "beta", "destination": "gamma"},
+        dict.fromkeys(("loadgen", "echoserver", "fabric", "source", "destination"), "beta"),
+    ],
+    ids=["between three", "with all others"],
+)
+def test_the_fabric_elsewhere_is_steered_from_here(cli: Cli, hosts: SshHosts, placement: dict[str, str]) -> None:
+    result = carry_out(cli, hosts, placement, load__new_flows_per_s=60)
+    judge(result)
+    assert set(result.summary["other_hosts"]) == set(placement.values())
+    built = json.loads((result.directory / "testbed.json").read_text())["placement"]
+    fabric, fabric_address = placement["fabric"], hosts.address(placement["fabric"])
+    assert built[fabric] == {"nodes": [node for node in NODES if placement.get(node) == fabric]}
+    here = built["localhost"]
+    assert here["nodes"] == [*(node for node in NODES if node not in placement), "controller"]
+    assert (here["there"], here["fabric"]) == (hosts.controller_address, fabric_address)
+    migration = result.summary["migration"]
+    # The clocks differ by days: what was steered there is told in this host's time.
+    assert 0 < migration["switchover_duration_ns"] < 1_000_000_000
+
+
+def test_links_change_on_the_hosts_they_are_on_and_back(cli: Cli, hosts: SshHosts, tmp_path: Path) -> None:
+    impairments: list[dict[str, object]] = [
+        {"at": "100ms", "for": "100ms", "action": "cpu", "share": 0.1, "nice": 10},
+        {"at": "200ms", "for": "200ms", "link": "source", "rate": "50Mbit"},
+        {"at": "1200ms", "for": "100ms", "link": "destination", "action": "down"},
+    ]
+    placement = {"fabric": "gamma", "source": "alpha"}
+    result = carry_out(cli, hosts, placement, with_tables(tmp_path, impairment=impairments))
+    assert result.exit_code == 0, result.output
+    summary = result.summary
+    assert [item["text"] for item in summary["impairments"] if item["error"] is None] == [
+        "CPU contention: 1 at 10%, nice 10",
+        "source: rate 50Mbit",
+        "end of source: rate 50Mbit",
+        "link of destination down",
+        "end of link of destination down",
+        "end of the load",
+    ]
+    ledger = summary["ledger"]
+    rows = {row["name"]: row["echo_packets"] for row in ledger["rows"]}
+    assert rows["link_down"] > 0
+    assert rows["unexplained"] == 0
+    assert sum(rows.values()) == ledger["echo_intended_packets"]
+    assert {found["verdict"] for found in summary["invariants"]} == {"holds"}, summary["invariants"]
+
+
+def test_an_instance_killed_on_its_host_costs_nothing_and_another_moves(
+    cli: Cli, hosts: SshHosts, tmp_path: Path
+) -> None:
+    faults: list[dict[str, object]] = [
+        {"phase": "snapshot", "target": "destination", "action": "kill"},
+        {"phase": "prepare", "target": "source", "action": "stop", "for": "20ms"},
+    ]
+    placement = {"fabric": "gamma", "source": "alpha", "destination": "beta"}
+    result = carry_out(cli, hosts, placement, with_tables(tmp_path, fault=faults), migration__filler="256KiB")
+    judge(result)
+    attempts = result.summary["migration"]["attempts"]
+    assert [(attempt["epoch"], attempt["outcome"]) for attempt in attempts] == [(1, "aborted"), (2, "completed")]
+    happened = {(fault["target"], fault["state"]) for fault in result.summary["faults"]}
+    assert happened == {("destination", "over"), ("source", "over")}, result.summary["faults"]
+
+
+@pytest.mark.parametrize(
     ("placement", "overrides", "code", "said"),
     [
         ({"source": "alhpa"}, {}, 2, "no host 'alhpa'; did you mean alpha?"),
@@ -162,12 +238,14 @@ def test_what_cannot_be_is_one_line(
     assert said in line
 
 
-def cut_during(cli: Cli, hosts: SshHosts, when: Callable[[Path], bool], cut: Callable[[], None]) -> Result:
-    """Start a run over two hosts, and `cut` as soon as `when` is true of its directory."""
+def cut_during(
+    cli: Cli, hosts: SshHosts, when: Callable[[Path], bool], cut: Callable[[], None], **further: str
+) -> Result:
+    """Start a run over two hosts and those of `further` nodes; `cut` as soon as `when` is true of its directory."""
     before = cli.directories()
     # A snapshot that takes its time.
     slow = {"migration__filler": "1MiB", "migration__snapshot_rate": "8Mbit", "timing__load_until": "2s"}
-    asked = arguments(cli, hosts, {"source": "alpha", "destination": "beta"}, **slow)
+    asked = arguments(cli, hosts, {"source": "alpha", "destination": "beta", **further}, **slow)
     with cli.start(*asked, prefix=hosts.prefix) as running:
 
         def reached() -> Path | None:
@@ -184,23 +262,38 @@ def phase(name: str) -> Callable[[Path], bool]:
     return lambda directory: name in phases_of(directory)
 
 
+FABRIC_ON_GAMMA = {"fabric": "gamma"}
+
+
 @pytest.mark.parametrize(
-    ("lost", "when"),
+    ("lost", "when", "further"),
     [
-        ("beta", lambda directory: (directory / "manifest.json").exists()),
-        ("alpha", phase("boot")),
-        ("beta", phase("warm_up")),
-        ("alpha", phase("controller.snapshot")),
-        ("beta", phase("controller.switchover")),
-        ("alpha", phase("controller.drain")),
-        ("beta", phase("collect")),
+        ("beta", lambda directory: (directory / "manifest.json").exists(), {}),
+        ("alpha", phase("boot"), {}),
+        ("beta", phase("warm_up"), {}),
+        ("gamma", phase("warm_up"), FABRIC_ON_GAMMA),
+        ("alpha", phase("controller.snapshot"), FABRIC_ON_GAMMA),
+        ("beta", phase("controller.switchover"), {}),
+        ("gamma", phase("controller.commit"), FABRIC_ON_GAMMA),
+        ("alpha", phase("controller.drain"), {}),
+        ("beta", phase("collect"), {}),
     ],
-    ids=["provisioning", "boot", "load", "snapshot", "redirect", "drain", "recording"],
+    ids=[
+        "provisioning",
+        "boot",
+        "load",
+        "fabric in load",
+        "snapshot",
+        "redirect",
+        "fabric in redirect",
+        "drain",
+        "recording",
+    ],
 )
 def test_a_lost_connection_is_one_line_and_everything_is_removed_on_every_host(
-    cli: Cli, hosts: SshHosts, lost: str, when: Callable[[Path], bool]
+    cli: Cli, hosts: SshHosts, lost: str, when: Callable[[Path], bool], further: dict[str, str]
 ) -> None:
-    result = cut_during(cli, hosts, when, lambda: hosts.cut(lost))
+    result = cut_during(cli, hosts, when, lambda: hosts.cut(lost), **further)
     assert result.exit_code == 1, result.output
     errors = [line for line in result.output.splitlines() if line.startswith("harness: error: ")]
     assert len(errors) == 1, result.output
@@ -232,14 +325,11 @@ def test_tasks_of_a_node_are_done_on_its_host_through_the_connection_that_is_the
         {"process": {"argv": ["sleep", "3970"]}, "hosts": ["source", "alpha", "destination"]},
         {"command": {"argv": ["ip", "-d", "-o", "link", "show", "up0"]}, "hosts": ["source"], "when": "after"},
     ]
-    profile = tmp_path / "smoke.toml"
-    profile.write_bytes(tomli_w.dumps({**read_document(SMOKE), "task": tasks}).encode())
-    before, connections = cli.directories(), accepted(hosts, "alpha")
-    done = cli("run", profile, *arguments(cli, hosts, {"source": "alpha"})[2:], prefix=hosts.prefix)
-    assert done.returncode == 0, done.stdout + done.stderr
+    connections = accepted(hosts, "alpha")
+    result = carry_out(cli, hosts, {"source": "alpha"}, with_tables(tmp_path, task=tasks))
+    assert result.exit_code == 0, result.output
     assert accepted(hosts, "alpha") == connections + 1
-    (directory,) = cli.directories() - before
-    found = json.loads((directory / "tasks.json").read_text())["tasks"]
+    found = json.loads((result.directory / "tasks.json").read_text())["tasks"]
     places = [("source", "alpha"), ("alpha", "alpha"), ("destination", "localhost"), ("source", "alpha")]
     assert [(task["on"], task["host"], task["result"]) for task in found] == [(*place, "changed") for place in places]
     assert " vxlan id " in found[-1]["output"]

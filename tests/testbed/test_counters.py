@@ -6,7 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.testbed.counters import FabricCounters, decode_links, decode_qdiscs
+from harness.testbed.counters import (
+    FabricCounters,
+    LinkCounters,
+    decode_links,
+    decode_qdiscs,
+    of_all_hosts,
+    softnet_dropped_packets,
+)
+
+SOFTNET = """\
+0001a2b3 00000000 00000011 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000
+000003ff 0000001f 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000001 00000000
+00000000 00000101 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000002 00000000
+"""
 
 
 def attribute(kind: int, value: bytes) -> bytes:
@@ -46,3 +59,21 @@ def test_arbitrary_answers_never_fail(answers: list[bytes]) -> None:
     names = dict.fromkeys(range(256), "x")
     decode_links("n", answers, names)
     decode_qdiscs("n", answers, names)
+
+
+def test_softnet_drops_are_hexadecimal_and_of_all_cpus() -> None:
+    assert softnet_dropped_packets(SOFTNET) == 0x1F + 0x101
+    assert softnet_dropped_packets("") == 0
+    assert softnet_dropped_packets(SOFTNET + "\n") == 0x1F + 0x101
+
+
+def test_counters_of_all_hosts_are_those_of_each_and_softnet_drops_their_sum() -> None:
+    def read(node: str, dropped: int) -> FabricCounters:
+        return FabricCounters(1, 2, (LinkCounters(node, "up0", 1, 2, 3, 4, 5, 6, 7, 8),), (), dropped)
+
+    together = of_all_hosts(read("loadgen", 3), [read("source", 4), read("destination", 0)])
+    assert [link.node for link in together.links] == ["loadgen", "source", "destination"]
+    assert together.softnet_dropped_packets == 7
+    assert together.started_ns == 1 < 2 < together.ended_ns, "it ends when the last has been read"
+    alone = read("loadgen", 3)
+    assert of_all_hosts(alone, []) is alone

@@ -8,6 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError, ProfileError, ProtocolError
+from harness.provision.task import Task
+from harness.provision.tasks.address import Addresses
+from harness.provision.tasks.bridge import Bridge
+from harness.provision.tasks.fdb import ForwardingEntries
 from harness.provision.tasks.link import VethPair
 from harness.provision.tasks.netns import NetworkNamespace
 from harness.provision.tasks.vxlan import VxlanLink
@@ -22,21 +26,32 @@ from tests.testbed.test_construction import FACTS, WITH_NETEM
 
 UNDERLAY = {"alpha": Underlay("192.0.2.10", "192.0.2.1"), "beta": Underlay("192.0.2.11", "192.0.2.1")}
 SPREAD = Topology("abcdefg1", placement=Placement({"source": "alpha", "destination": "beta"}, UNDERLAY))
+FROM_ALPHA = {LOCALHOST: Underlay("192.0.2.1", "192.0.2.10"), "beta": Underlay("192.0.2.11", "192.0.2.10")}
+APART = Topology(
+    "abcdefg1", placement=Placement({"fabric": "alpha", "source": "alpha", "destination": "beta"}, FROM_ALPHA)
+)
+"""Neither source nor controller is on the host that the nodes between them are on."""
 
 
-def hosts() -> list[str]:
-    return [LOCALHOST, *SPREAD.placement.others]
+def of_each_host(topology: Topology) -> dict[str, list[Task]]:
+    """Tasks by host."""
+    hosts = [LOCALHOST, *topology.placement.others]
+    return {host: tasks_for(topology, FACTS, host) for host in hosts}
 
 
-def test_every_task_is_carried_out_by_exactly_one_host_but_for_what_belongs_to_each() -> None:
-    of_host = {host: tasks_for(SPREAD, FACTS, host) for host in hosts()}
+@pytest.mark.parametrize("topology", [SPREAD, APART])
+def test_every_task_is_carried_out_by_exactly_one_host_but_for_what_belongs_to_each(topology: Topology) -> None:
+    of_host = of_each_host(topology)
     for host, tasks in of_host.items():
-        assert {task.node for task in tasks} == {ANY_HOST, *SPREAD.nodes_on(host)}
+        assert {task.node for task in tasks} == {ANY_HOST, *topology.nodes_on(host)}
     made = [task.netns for tasks in of_host.values() for task in tasks if isinstance(task, NetworkNamespace)]
-    assert sorted(made) == sorted(SPREAD.netns(node) for node in names.NODES)
+    assert sorted(made) == sorted(topology.netns(node) for node in topology.nodes)
+
+
+def test_a_tunnel_has_an_end_on_either_host_where_a_veth_pair_is_one_task() -> None:
     whole = tasks_for(Topology("abcdefg1"), FACTS)
-    # A tunnel has an end on either host where a veth pair is one task; host parameters are each host's.
-    assert sum(map(len, of_host.values())) == len(whole) + 2 + 2
+    # Beside that, host parameters are each host's.
+    assert sum(map(len, of_each_host(SPREAD).values())) == len(whole) + 2 + 2
 
 
 def test_a_node_elsewhere_has_a_tunnel_in_place_of_its_link() -> None:
@@ -61,9 +76,22 @@ def test_tunnels_of_a_run_have_identifiers_of_their_own() -> None:
     assert topology.tunnels("fabric") is None
 
 
-def test_the_fabric_stays_with_the_harness() -> None:
-    with pytest.raises(ProfileError, match=r"placement\.fabric: host 'alpha'.*start the harness on that host"):
-        Topology("abcdefg1", placement=Placement({"fabric": "alpha"}, UNDERLAY))
+def test_where_the_fabric_is_elsewhere_the_controller_has_a_tunnel_to_it() -> None:
+    assert (SPREAD.controller, APART.controller) == ("fabric", "controller")
+    assert "controller" not in SPREAD.nodes
+    of_host = of_each_host(APART)
+    (uplink,) = [task for task in of_host[LOCALHOST] if isinstance(task, VxlanLink) and task.node == "controller"]
+    ports = {task.end.name: task for task in of_host["alpha"] if isinstance(task, VxlanLink)}
+    assert sorted(ports) == ["controller", "destination", "echoserver", "loadgen"], "the source is on that host"
+    assert uplink.tunnel.vni == ports["controller"].tunnel.vni
+    assert (uplink.tunnel.local, uplink.tunnel.remote) == ("192.0.2.1", "192.0.2.10")
+    assert (uplink.end.netns, uplink.end.mac) == ("abcdefg1-controller", names.CONTROLLER_MAC)
+    (address,) = [task for task in of_host[LOCALHOST] if isinstance(task, Addresses)]
+    assert (address.netns, address.link, address.address) == ("abcdefg1-controller", "up0", "192.0.2.1")
+    (bridge,) = [task for task in of_host["alpha"] if isinstance(task, Bridge)]
+    assert bridge.end.mac != names.CONTROLLER_MAC, "frames for the controller would end at the bridge"
+    (table,) = [task for task in of_host["alpha"] if isinstance(task, ForwardingEntries)]
+    assert table.entries[names.CONTROLLER_MAC] == "controller"
 
 
 @pytest.mark.parametrize(
@@ -71,6 +99,7 @@ def test_the_fabric_stays_with_the_harness() -> None:
     [
         (Placement({"sauce": "alpha"}, UNDERLAY), r"placement\.sauce: unknown"),
         (Placement({"source": "gamma"}, UNDERLAY), "host 'gamma': no address"),
+        (Placement({"fabric": "alpha"}, {"beta": UNDERLAY["beta"]}), "host 'localhost': no address"),
     ],
 )
 def test_what_cannot_be_placed_is_refused(placement: Placement, said: str) -> None:
@@ -97,7 +126,7 @@ FULL = Topology(
 )
 
 
-@pytest.mark.parametrize("topology", [Topology("abcdefg1"), SPREAD, FULL])
+@pytest.mark.parametrize("topology", [Topology("abcdefg1"), SPREAD, APART, FULL])
 def test_a_topology_is_the_same_on_the_other_side(topology: Topology) -> None:
     assert parse_topology(json.loads(json.dumps(topology_document(topology)))) == topology
 

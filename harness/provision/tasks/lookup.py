@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.provision import messages
 from harness.provision.connections.errors import NamespaceMissing
-from harness.provision.netlink import NetlinkError
+from harness.provision.netlink import NetlinkError, RouteSocket
 from harness.provision.task import Context
 
 
@@ -41,7 +41,12 @@ def required_index(context: Context, netns: str | None, name: str) -> int:
 def names_by_index(context: Context, netns: str | None) -> dict[int, str]:
     """Names of all links of a namespace by their index; empty when there is no such namespace."""
     try:
-        links = context.connection.netlink(netns).dump(messages.links_dump())
+        return link_names(context.connection.netlink(netns))
     except NamespaceMissing:
         return {}
+
+
+def link_names(route_socket: RouteSocket) -> dict[int, str]:
+    """Names of all links of the socket's namespace by their index."""
+    links = route_socket.dump(messages.links_dump())
     return {int(item["index"]): str(item.get_attr("IFLA_IFNAME")) for item in links}

@@ -66,7 +66,7 @@ class Crossing:
             self.head = bytes(datagram(INTERIOR, b""))
             self.sent_ns = self._send(sender.socket, interval_ns)
             self.frames, self.received_ns = self._receive(receiver.socket, conditions)
-            self.netem = testbed.fabric.counters().qdisc("fabric", "source", "netem")
+            self.netem = testbed.counters().qdisc("fabric", "source", "netem")
             sender.close()
             receiver.close()
 
@@ -227,7 +227,7 @@ def test_drain_frames_stay_behind_everything_in_netem_and_its_meter(tmp_path: Pa
             finally:
                 for flood in floods:
                     flood.stop()
-            while testbed.fabric.counters().qdisc("fabric", "source", "netem").backlog_packets:
+            while testbed.counters().qdisc("fabric", "source", "netem").backlog_packets:
                 time.sleep(0.001)
             wires["loadgen"].send(datagram(NODE_MAC["source"], MARK))
             frames = wires["source"].receive_until_mark()
@@ -261,15 +261,15 @@ def test_the_meter_behind_netem_polices_at_its_rate(tmp_path: Path, direction: s
                 for _ in range(20):
                     sender.socket.send(data)  # netem takes it: no sender hears of what the meter drops later
                     offered += 1
-            readings.append(testbed.fabric.counters())
+            readings.append(testbed.counters())
         sender.close()
         meters = [reading.qdisc(*place) for reading in readings]
         elapsed_s = (readings[1].started_ns - readings[0].started_ns) / 1e9
         achieved_bps = (meters[1].sent_bytes - meters[0].sent_bytes) * 8 / elapsed_s
         assert achieved_bps == pytest.approx(rate_bps, rel=0.05)
-        while testbed.fabric.counters().qdisc(*place, "netem").backlog_packets:
+        while testbed.counters().qdisc(*place, "netem").backlog_packets:
             time.sleep(0.001)
-        last = testbed.fabric.counters()
+        last = testbed.counters()
         meter, netem = last.qdisc(*place), last.qdisc(*place, "netem")
         assert meter.dropped_packets > 0
         assert meter.sent_packets + meter.dropped_packets == offered, (
