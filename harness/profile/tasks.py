@@ -15,7 +15,8 @@ from harness.units import parse_time
 LOCALHOST = "localhost"
 KINDS = ("sysctl", "file", "command", "package", "process")
 CONTENT_BYTES_MAX = 1 << 20
-_KINDS_AFTER = ("command", "package")
+KINDS_THAT_STAY = ("command", "package")
+"""What these do is not undone, so that they may also come after the runs."""
 
 _PARAMETER = re.compile(r"[a-z0-9_][A-Za-z0-9_.-]{0,199}", re.ASCII)
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]{1,99}", re.ASCII)
@@ -176,11 +177,9 @@ def task_problems(tables: Sequence[TaskTable]) -> Iterable[tuple[str, str]]:
             given = f"{' and '.join(table.kinds)} are" if table.kinds else "none is"
             yield path, f"must be exactly one of {', '.join(KINDS)}; {given} given"
             continue
-        if table.when == "after" and table.kinds[0] not in _KINDS_AFTER:
-            yield (
-                f"{path}.when",
-                f"'after' is for {' and '.join(_KINDS_AFTER)}: a {table.kinds[0]} is undone when the experiment ends",
-            )
+        if table.when == "after" and table.kinds[0] not in KINDS_THAT_STAY:
+            after = " and ".join(KINDS_THAT_STAY)
+            yield f"{path}.when", f"'after' is for {after}: a {table.kinds[0]} is undone when the experiment ends"
         if not table.name.isprintable():
             yield f"{path}.name", "must be one line of printable text"
         if table.file is not None and (table.file.content is None) == (not table.file.source):

@@ -175,7 +175,8 @@ class Engine:
                 if piece.error is not None:
                     failures.append(f"{name} [{node}]: {piece.error}")
                     continue
-                self._callback(Event(EventKind.UNDONE, name, node, duration_ns=piece.duration_ns))
+                if not piece.task.stays:
+                    self._callback(Event(EventKind.UNDONE, name, node, duration_ns=piece.duration_ns))
         if interruption is not None:
             raise interruption
         if failures:

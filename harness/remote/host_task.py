@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import HarnessError, ProtocolError
-from harness.profile.tasks import TaskTable
+from harness.profile.tasks import KINDS_THAT_STAY, TaskTable
 from harness.provision.task import Change, Context, State, Task
 from harness.remote.caller import Caller
 from harness.remote.errors import ConnectionLost
@@ -84,7 +84,7 @@ class HostTask(Task):
     ) -> None:
         super().__init__(target.label)
         self.name = table.title
-        self.together, self.lane = together, target.host
+        self.together, self.lane, self.stays = together, target.host, table.kinds[0] in KINDS_THAT_STAY
         self.number, self.table, self.target = number, table, target
         self.result = TaskResult()
         self._caller, self._material = caller, material

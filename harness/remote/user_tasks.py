@@ -58,4 +58,4 @@ def deadline_s(table: TaskTable) -> float:
 
 def output_of(task: Task) -> str:
     """What the programs of a task have printed; empty where there are none."""
-    return task.output if isinstance(task, Command | RunningProgram) else ""
+    return task.output if isinstance(task, Command | Packages | RunningProgram) else ""

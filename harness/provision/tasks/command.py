@@ -110,6 +110,7 @@ class Command(Task):
     """
 
     name = "run command"
+    stays = True
 
     def __init__(
         self,

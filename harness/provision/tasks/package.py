@@ -7,13 +7,14 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 
-from harness.errors import DeadlineExceeded, HarnessError, MachineError
+from harness.errors import DeadlineExceeded, MachineError
 from harness.provision.task import Change, Context, State, Task
+from harness.provision.tasks.apt import END_S, AptGet
 
 INSTALL_S = 600.0
 _LOOK_S = 20.0
-_LOCK_S = 60
-_INSTALLED = "ii "
+_INSTALLED = "i"
+"""Second letter of dpkg's state; the first says whether it shall stay, be held or go."""
 
 
 class Packages(Task):
@@ -22,19 +23,27 @@ class Packages(Task):
     """
 
     name = "have packages"
+    stays = True
 
     def __init__(self, node: str, packages: Sequence[str], install: bool = False) -> None:
         super().__init__(node)
         self.packages = tuple(packages)
         self.install = install
-        self.deadline_s = 2 * _LOOK_S + (INSTALL_S if install else 0.0)
+        self.deadline_s = 3 * _LOOK_S + (INSTALL_S + END_S if install else 0.0)
+        self._apt = AptGet()
+
+    @property
+    def output(self) -> str:
+        """What installing has printed."""
+        return self._apt.output
 
     def wanted(self) -> State:
         return dict.fromkeys(self.packages, "installed")
 
     def observe(self, context: Context) -> State:
-        listed = self._run(_LOOK_S, "dpkg-query", "-W", "-f", "${db:Status-Abbrev}${Package}\\n", "--", *self.packages)
-        there = {line[3:] for line in listed.stdout.splitlines() if line.startswith(_INSTALLED)}
+        listed = _dpkg_query("-W", "-f", "${db:Status-Abbrev}|${Package}\\n", "--", *self.packages)
+        known = [line.partition("|") for line in listed.splitlines() if "|" in line]
+        there = {name for state, _, name in known if state[1:2] == _INSTALLED}
         return {name: "installed" for name in self.packages if name in there}
 
     def diff(self, observed: State) -> list[Change]:
@@ -45,29 +54,28 @@ class Packages(Task):
         return changes
 
     def apply(self, context: Context, changes: Sequence[Change]) -> None:
-        names = [change.subject for change in changes]
-        options = ("-y", "-q", "--no-install-recommends", "-o", f"DPkg::Lock::Timeout={_LOCK_S}")
-        done = self._run(INSTALL_S, "apt-get", "install", *options, "--", *names)
-        if done.returncode:
-            said = [line for line in done.stdout.splitlines() if line.startswith("E: ")] or [f"{done.returncode}"]
-            raise HarnessError(f"apt-get cannot install {' '.join(names)}: {said[0].removeprefix('E: ')[:200]}")
+        self._apt.install([change.subject for change in changes], INSTALL_S)
+
+    def cancel(self) -> None:
+        self._apt.break_off()
 
     def undo(self, context: Context) -> None:
         """What others may use by now stays installed."""
 
-    def _run(self, deadline_s: float, *command: str) -> subprocess.CompletedProcess[str]:
-        if shutil.which(command[0]) is None:
-            raise MachineError(f"no {command[0]} on this host: packages are those of Debian and its kin")
-        try:
-            return subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                timeout=deadline_s,
-                env={**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
-            )
-        except subprocess.TimeoutExpired:
-            raise DeadlineExceeded(f"{command[0]}: not done within {deadline_s:g} s") from None
+
+def _dpkg_query(*words: str) -> str:
+    if shutil.which("dpkg-query") is None:
+        raise MachineError("no dpkg-query on this host: packages are those of Debian and its kin")
+    try:
+        return subprocess.run(
+            ["dpkg-query", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=_LOOK_S,
+            env={**os.environ, "LC_ALL": "C"},
+        ).stdout
+    except subprocess.TimeoutExpired:
+        raise DeadlineExceeded(f"dpkg-query: not done within {_LOOK_S:g} s") from None
