@@ -139,8 +139,8 @@ class SshHosts:
         path.write_text("".join(f"{line}\n" for line in lines))
         return path
 
-    def serve(self, name: str) -> None:
-        """Start the server of a host; it has /run and a home of its own."""
+    def serve(self, name: str, setup: str = "true") -> None:
+        """Start the server of a host; it has /run and a home of its own. setup: a script that mounts more."""
         home = self.folder / f"{name}.home"
         home.mkdir(exist_ok=True)
         settings = self.folder / f"{name}.config"
@@ -161,7 +161,7 @@ SetEnv HOME={home} XDG_CACHE_HOME={home}/.cache TMPDIR=/run/tmp
         # A mount namespace of its own: names of network namespaces, the folder of the server and temporary files are of
         # this host only, and go with it.
         server = f"{SERVER} -D -e -f {shlex.quote(str(settings))}"
-        script = f"mount -t tmpfs run /run && mkdir -p /run/sshd /run/netns /run/tmp && exec {server}"
+        script = f"mount -t tmpfs run /run && mkdir -p /run/sshd /run/netns /run/tmp && {setup} && exec {server}"
         enter = ("ip", "netns", "exec", self.netns(name))
         ahead_s = self._clocks_ahead_s.get(name)
         clock = () if ahead_s is None else ("--time", "--monotonic", str(ahead_s))
@@ -221,9 +221,13 @@ SetEnv HOME={home} XDG_CACHE_HOME={home}/.cache TMPDIR=/run/tmp
                     found.append(line)
         return found
 
+    def root(self, name: str) -> Path:
+        """The files of a host as its server, and what it started, see them."""
+        return Path(f"/proc/{self._servers[name].pid}/root")
+
     def namespaces(self, name: str) -> list[str]:
-        """Names of network namespaces as the server of a host, and what it started, see them."""
-        return [entry.name for entry in Path(f"/proc/{self._servers[name].pid}/root/run/netns").iterdir()]
+        """Names of network namespaces there."""
+        return [entry.name for entry in (self.root(name) / "run/netns").iterdir()]
 
     def inventory(self, **changed: Mapping[str, object]) -> Path:
         """hosts.toml; `changed` are keys of single hosts."""

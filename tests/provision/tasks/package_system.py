@@ -13,7 +13,7 @@ ARRIVAL_S = 30.0
 
 
 def make_package(repository: Path, name: str, version: str = "1", postinst: str = "") -> None:
-    """Put a package with the file /opt/<name> into a repository, and list it there."""
+    """Put a package with the file /usr/share/<name> into a repository, and list it there."""
     repository.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
@@ -30,8 +30,8 @@ def make_package(repository: Path, name: str, version: str = "1", postinst: str 
         if postinst:
             (control / "postinst").write_text(f"#!/bin/sh\n{postinst}\n")
             (control / "postinst").chmod(0o755)
-        (tree / "opt").mkdir()
-        (tree / "opt" / name).write_text(f"{name}\n")
+        (tree / "usr/share").mkdir(parents=True)
+        (tree / "usr/share" / name).write_text(f"{name}\n")
         _run("dpkg-deb", "--build", "--root-owner-group", str(tree), str(repository / f"{name}_{version}.deb"))
     list_packages(repository)
 

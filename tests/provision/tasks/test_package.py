@@ -73,7 +73,7 @@ def test_what_is_missing_is_installed_where_no_list_was_ever_fetched(context: Co
     make_package(system.repository, "one")
     task = install(context, "one")
     task.verify(context)
-    assert (system.root / "opt/one").read_text() == "one\n"
+    assert (system.root / "usr/share/one").read_text() == "one\n"
     assert "Setting up one" in task.output
     task.undo(context)
     assert installed(context, "one") == ["one"]
