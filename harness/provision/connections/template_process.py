@@ -4,11 +4,12 @@ processes. A module with a function `prepare` has it called with the words.
 On FD (a SOCK_SEQPACKET socket) it takes requests {"module"} with the descriptors of standard input, output and error
 and, if there is a fourth, of a network namespace. It forks, and the child runs the module as `python -m` would, with
 everything loaded already. Answers: {"ready": true} once, {"pid"} or {"error"} for each request, {"pid", "status"} for
-each end (negative for a signal). It ends when the socket does.
+each end (negative for a signal). It ends when the socket does, also while it loads.
 """
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import importlib
 import json
@@ -19,6 +20,8 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness.provision.kernel import setns_network
@@ -33,15 +36,32 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=int(arguments[0]))
     end = arguments.index("--")
-    for module in arguments[1:end]:
-        prepare = getattr(importlib.import_module(_program(module)), "prepare", None)
-        if prepare is not None:
-            prepare(arguments[end + 1 :])
+    with ending_with(control):
+        for module in arguments[1:end]:
+            prepare = getattr(importlib.import_module(_program(module)), "prepare", None)
+            if prepare is not None:
+                prepare(arguments[end + 1 :])
     gc.collect()
     gc.freeze()  # what is loaded is shared with every child and is never looked through again
     _answer(control, {"ready": True})
     serve(control)
     return 0
+
+
+@contextmanager
+def ending_with(control: socket.socket) -> Iterator[None]:
+    """Within the block, the end of the other side is the end of this process, whatever it is doing (fcntl(2), O_ASYNC:
+    SIGIO, of which nobody survives who does not handle it). Nothing else may come on the socket meanwhile.
+    """
+    flags = fcntl.fcntl(control, fcntl.F_GETFL)
+    fcntl.fcntl(control, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(control, fcntl.F_SETFL, flags | os.O_ASYNC)
+    poll = select.poll()
+    poll.register(control, 0)
+    if poll.poll(0):
+        sys.exit(1)  # it had ended before
+    yield
+    fcntl.fcntl(control, fcntl.F_SETFL, flags)
 
 
 def serve(control: socket.socket) -> None:

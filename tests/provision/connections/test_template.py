@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,6 +143,19 @@ def test_its_processes_outlive_the_template(template):
 def test_modules_that_do_not_load_are_an_error():
     with pytest.raises(HarnessError, match="has ended"), Template(["no_such_module_of_ours"]):
         pass
+
+
+def test_one_that_still_loads_ends_with_its_socket_at_once(tmp_path, monkeypatch):
+    (tmp_path / "slow.py").write_text("import pathlib, time\npathlib.Path('loading').touch()\ntime.sleep(600)\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    monkeypatch.chdir(tmp_path)
+    loading = Template(["slow"])
+    deadline = time.monotonic() + WAIT_S
+    while not (tmp_path / "loading").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    loading.close()
+    assert loading._process.returncode == -signal.SIGIO, "it was not killed after a wait"
 
 
 def test_that_it_is_ready_may_be_waited_for_later_and_again(template):
