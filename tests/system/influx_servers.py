@@ -34,13 +34,25 @@ def program(name: str, package: str) -> str:
     return found
 
 
+_OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_LOWEST_PORT = 10_000
+
+
 def free_ports(count: int) -> list[int]:
-    """Loopback ports nobody listens on."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+    """Loopback ports nobody listens on, and none that the kernel gives to outgoing connections: while a server is down
+    nobody else gets its port, and a client that tries again and again does not connect to itself.
+    """
+    outgoing = int(_OUTGOING_PORTS.read_text().split()[0])
+    places = range(_LOWEST_PORT, max(outgoing, _LOWEST_PORT + 1_000))
+    first = os.getpid() * 100 % len(places)
+    found: list[int] = []
+    for port in (*places[first:], *places[:first]):
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise AssertionError("every port is taken")
 
 
 class Server:

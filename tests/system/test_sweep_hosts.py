@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -148,13 +149,19 @@ def test_a_scheduler_of_one_s_own(cli: Cli, file: Path, tmp_path: Path) -> None:
     nobody = cli(*arguments, "tcp://127.0.0.1:9")
     assert nobody.returncode == 4
     assert "--scheduler tcp://127.0.0.1:9: cannot be reached" in nobody.stderr
-    address = "tcp://127.0.0.1:28786"
-    scheduler = ["scheduler", "--host", "127.0.0.1", "--port", "28786", "--no-dashboard"]
-    worker = ["worker", address, "--host", "127.0.0.1", "--nthreads", "1", "--resources", "testbed=1", "--no-dashboard"]
+    scheduler = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    worker = ["--host", "127.0.0.1", "--nthreads", "1", "--resources", "testbed=1", "--no-dashboard"]
     worker += ["--name", "mine", "--local-directory", str(tmp_path)]
-    with dask(cli, scheduler, tmp_path), dask(cli, worker, tmp_path):
-        wait_until(lambda: "Registered" in (tmp_path / "worker").read_text(), "the worker is registered", DEADLINE_S)
-        done = cli(*arguments, address)
+
+    def told() -> re.Match[str] | None:
+        return re.search(r"Scheduler at: *(tcp://127\.0\.0\.1:\d+)", (tmp_path / "scheduler").read_text())
+
+    with dask(cli, scheduler, tmp_path):
+        address = wait_until(told, "the scheduler tells its address", DEADLINE_S)[1]
+        with dask(cli, ["worker", address, *worker], tmp_path):
+            log = tmp_path / "worker"
+            wait_until(lambda: "Registered" in log.read_text(), "the worker is registered", DEADLINE_S)
+            done = cli(*arguments, address)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     directories = [path for path in (tmp_path / "results").iterdir() if (path / "runs.jsonl").exists()]
     ((entry,), _) = read_entries(directories[0])
