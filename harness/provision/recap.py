@@ -28,9 +28,9 @@ def text_lines(event: Event, diff: bool = False) -> list[str]:
             lines.append(f"{node:<14}: {totals}".rstrip())
         return lines
     line = f"{event.kind}: [{event.node}]"
-    if event.kind is EventKind.FAILED:
-        return [f"{line} => {event.message}"]
-    if event.kind is EventKind.SKIPPED:
+    if event.kind is EventKind.UNDONE:  # no heading says what
+        return [f"{line} => {event.name}"]
+    if event.kind in (EventKind.FAILED, EventKind.SKIPPED):
         return [f"{line} => {event.message}"]
     return [line, *(f"  {change.line()}" for change in event.changes if diff)]
 

@@ -17,6 +17,7 @@ def test_reads_like_ansible() -> None:
     assert text_lines(Event(EventKind.TASK, "create link"))[1].startswith("TASK [create link] ***")
     assert text_lines(CHANGED) == ["changed: [source]"]
     assert text_lines(Event(EventKind.FAILED, "x", "fabric", "no")) == ["failed: [fabric] => no"]
+    assert text_lines(Event(EventKind.UNDONE, "create link", "source")) == ["undone: [source] => create link"]
     _, heading, source, fabric = text_lines(RECAP)
     assert heading.startswith("PLAY RECAP ***")
     assert source.split() == ["source", ":", "ok=3", "changed=2", "skipped=0", "failed=0"]
