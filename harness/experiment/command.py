@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import DeadlineExceeded, HarnessError, MachineError
+from harness.experiment.processes import CLIENT, SERVER
 from harness.experiment.run import DONE_TIMEOUT_S, Run
 from harness.experiment.sampling import Sampler, Watched
-from harness.measure.host import read_host
 from harness.profile.model import Profile
 from harness.record.events import EventLog
 from harness.record.rundir import LOGS
@@ -19,7 +19,6 @@ from harness.record.summary import CommandSummary
 from harness.testbed import topology as names
 from harness.testbed.testbed import ProcessSpec
 
-CLIENT, SERVER = "client", "server"
 _NODES = {CLIENT: names.LOADGEN, SERVER: names.ECHOSERVER}
 OUTPUT_BYTES_MAX = 1 << 20
 """What is kept of a program's output."""
@@ -27,12 +26,13 @@ START_TIMEOUT_S = 20.0
 
 
 def require_programs(profile: Profile) -> None:
-    """MachineError naming the first program of the workload that this machine has not."""
+    """MachineError naming the first program of the workload that this machine is to start and has not."""
     command = profile.load.command
     if profile.load.workload != "command":
         return
     for name, words in ((CLIENT, command.client), (SERVER, command.server)):
-        if words and shutil.which(words[0]) is None:
+        elsewhere = _NODES[name] in profile.placement.hosts  # found out when it is started there
+        if words and not elsewhere and shutil.which(words[0]) is None:
             raise MachineError(
                 f"load.command.{name}: no program {words[0]!r} on this machine; install it or name another"
             )
@@ -61,26 +61,23 @@ class CommandRun(Run):
             specs.append(self._spec(SERVER, command.server, folder, log, command.ready_within_ns / 1e9))
         return specs
 
-    @staticmethod
-    def _spec(program: str, words: Sequence[str], folder: Path, log: Path, ready_timeout_s: float) -> ProcessSpec:
-        is_server = program == SERVER
+    def _spec(self, program: str, words: Sequence[str], folder: Path, log: Path, ready_timeout_s: float) -> ProcessSpec:
+        is_server, node = program == SERVER, _NODES[program]
         configuration = {
             "argv": filled(words),
-            "output": str(folder / log_name(program)),
+            "output": str(self._testbed.sites.path(node, folder / log_name(program))),
             "output_bytes_max": OUTPUT_BYTES_MAX,
             "starts_at_once": is_server,
             "awaits_port": is_server,
         }
         argv = [sys.executable, "-m", "harness.provision.supervisor"]
-        return ProcessSpec(_NODES[program], program, argv, configuration, log / f"{program}.log", ready_timeout_s)
+        return ProcessSpec(node, program, argv, configuration, log / f"{program}.log", ready_timeout_s)
 
     def _load(self, events: EventLog) -> None:
         timing, command = self._profile.timing, self._profile.load.command
         pids = self._note_pids()
-        for title in _NODES:
-            pids.pop(title, None)
         self._record.before = self._watch.reading(self._processes)
-        self._record.host.append(read_host(pids))
+        self._watch.read_hosts(self._processes)
         watched = Watched(self._record.pages, None, {}, pids, self._testbed.counters, 0)
         self._sampler = Sampler(watched, timing.interval_ns, self._show)
         self._started_ns = time.monotonic_ns()
@@ -100,7 +97,7 @@ class CommandRun(Run):
         self._note(events, "client_end")
         self._record.faults = self._faults.close()
         self._end_impairments()
-        self._record.host.append(read_host(pids))
+        self._watch.read_hosts(self._processes)
         if SERVER in self._processes:
             self._processes[SERVER].process.stop()
         self._record.after, self._record.is_quiet = self._watch.quiet_reading(self._processes)

@@ -22,6 +22,9 @@ from harness.testbed.testbed import ProcessSpec, Testbed
 
 LATENCY = "latency"
 """The process that delays, whichever it is: the delay line's or the latency generator."""
+CLIENT, SERVER = "client", "server"
+PROGRAMS = (CLIENT, SERVER)
+"""Of somebody else, in place of load generator and echoserver: nothing of them is judged."""
 INSTANCE_MODULE = "harness.vei"
 LOAD_MODULES = ("loadgen.echoserver_process", "loadgen.generator_process")
 READY_TIMEOUT_S = 60.0
@@ -88,8 +91,13 @@ def _workload(profile: Profile, run: PlannedRun) -> dict[str, Any]:
     return workload
 
 
-def load_specs(profile: Profile, testbed: Testbed, run: PlannedRun, folder: Path, log: Path) -> list[ProcessSpec]:
-    """The echoserver and the load generator. Their last links' latency is theirs where the testbed has a delay line."""
+def load_specs(
+    profile: Profile, testbed: Testbed, run: PlannedRun, folder: Path, log: Path, capture: Path | None = None
+) -> list[ProcessSpec]:
+    """The echoserver and the load generator. Their last links' latency is theirs where the testbed has a delay line.
+
+    capture: where the generator finds the file of a captured load.
+    """
     latency_ns = profile.uplink.latency_ns if testbed.backend == "delay_line" else 0
     common = {
         "run": run.number + 1,
@@ -119,8 +127,8 @@ def load_specs(profile: Profile, testbed: Testbed, run: PlannedRun, folder: Path
         "extra_latency_ns": latency_ns,
         "drain_ns": profile.timing.wait_for_replies_ns,
     }
-    if profile.load.workload == "capture":
-        loadgen["capture"] = capture_configuration(profile)
+    if capture is not None:
+        loadgen["capture"] = {**capture_configuration(profile), "path": str(capture)}
         echoserver["captured"] = True
     return [
         _spec(names.ECHOSERVER, names.ECHOSERVER, LOAD_MODULES[0], echoserver, log),

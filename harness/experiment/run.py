@@ -148,7 +148,10 @@ class Run:
 
     def _load_specs(self, folder: Path, log: Path) -> list[ProcessSpec]:
         """The processes at both ends of the VNF."""
-        return load_specs(self._profile, self._testbed, self._run, folder, log)
+        load, capture = self._profile.load, None
+        if load.workload == "capture":
+            capture = self._testbed.sites.put(names.LOADGEN, Path(load.capture.path).absolute())
+        return load_specs(self._profile, self._testbed, self._run, folder, log, capture)
 
     def _ready(self, launched: list[Launched]) -> None:
         for started in self._testbed.wait_ready(launched):

@@ -13,7 +13,7 @@ from harness.dataplane.status_page import map_status_page
 from harness.errors import HarnessError
 from harness.experiment.collect import Reading, passed, take_reading
 from harness.experiment.impairments import is_contention
-from harness.experiment.processes import LATENCY, delay_elements, status_path
+from harness.experiment.processes import LATENCY, PROGRAMS, delay_elements, status_path
 from harness.experiment.run_record import RunRecord
 from harness.experiment.sampling import LOAD_PAGE_WORDS, map_load_page
 from harness.measure.host import read_host
@@ -117,7 +117,7 @@ class Watch:
         return {
             title: item.process.pid
             for title, item in processes.items()
-            if not is_contention(title) and self._testbed.sites.of(item.node) is site
+            if not is_contention(title) and title not in PROGRAMS and self._testbed.sites.of(item.node) is site
         }
 
     def read_hosts(self, processes: Processes) -> None:

@@ -63,11 +63,6 @@ def placement_problems(profile: Profile) -> Iterator[tuple[str, str]]:
     for index, fault in enumerate(profile.fault):
         if why := _FAULTS_HERE_ONLY.get(fault.target):
             yield f"fault[{index}].target", f"{fault.target!r}: not while {spread}: {why}"
-    if profile.load.workload in ("capture", "command"):
-        yield (
-            "load.workload",
-            f"{profile.load.workload!r}: not while {spread}: its files and programs are on the harness's own host only",
-        )
     if profile.uplink.latency_backend == "latency_generator":
         yield (
             "uplink.latency_backend",

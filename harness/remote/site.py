@@ -27,6 +27,7 @@ from harness.remote.fabric import RemoteFabric
 from harness.remote.links import RemoteLinks
 from harness.remote.parsed import Parsed, parsed
 from harness.remote.process import LOST_STATUS, RemoteProcess
+from harness.remote.run_folder import CHUNK_BYTES, GIVEN
 from harness.remote.session import RemoteHost
 from harness.testbed.counters import FabricCounters
 from harness.testbed.document import topology_document
@@ -229,9 +230,28 @@ class RemoteSite:
         self._folder, self._there = folder.resolve(), Path(str(answer.get("folder")))
 
     def path(self, path: Path) -> Path:
-        if self._folder is None or self._there is None:
+        folder = self._own_folder
+        assert self._there is not None
+        return self._there / path.resolve().relative_to(folder)
+
+    @property
+    def _own_folder(self) -> Path:
+        """The run's, in whose place the host has one."""
+        if self._folder is None:
             raise HarnessError(f"host {self.title}: has no folder of a run")
-        return self._there / path.resolve().relative_to(self._folder)
+        return self._folder
+
+    def put(self, path: Path) -> Path:
+        there = self.path(self._own_folder / GIVEN / path.name)
+        try:
+            with path.open("rb") as file:
+                while content := file.read(CHUNK_BYTES):
+                    offset = file.tell() - len(content)
+                    encoded = base64.b64encode(content).decode()
+                    self._remote.call("store", FETCH_S, path=str(there), offset=offset, content=encoded)
+        except OSError as error:
+            raise MachineError(f"{path}: cannot be read ({error.strerror})") from error
+        return there
 
     def collect(self) -> None:
         if self._folder is None or self._there is None:

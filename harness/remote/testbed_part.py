@@ -6,10 +6,8 @@ their end; the number is the controller's.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import ipaddress
-import shutil
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -19,31 +17,29 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.errors import HarnessError, ProtocolError, UsageError
+from harness.errors import HarnessError, ProtocolError
 from harness.measure.host import read_host
 from harness.profile.images import known_images
 from harness.provision.connections.local import LocalConnection
 from harness.provision.connections.spawned import RunningProcess
 from harness.provision.engine import Event
-from harness.provision.scratch import scratch_directory
 from harness.provision.underlay import underlay_route
 from harness.remote.fabric import FabricPart
 from harness.remote.links import LinksPart
+from harness.remote.run_folder import RunFolder
 from harness.testbed.document import parse_topology
 from harness.testbed.testbed import ProcessSpec, Testbed
 
 MODULES = (
     "harness.vei",
+    "harness.provision.supervisor",
     "harness.testbed.contention_process",
     "harness.latency_generator",
     "loadgen.echoserver_process",
     "loadgen.generator_process",
 )
 """Programs an agent starts."""
-CHUNK_BYTES = 4 << 20
-PAGE_BYTES_MAX = 1 << 20
 _EVENT_S = 3600.0
-_LOGS = "logs"
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -71,9 +67,7 @@ class TestbedPart:
         self._testbed: Testbed | None = None
         self._events: list[Event] = []
         self._processes: dict[int, RunningProcess] = {}
-        self._scratch = contextlib.ExitStack()
-        self._root: Path | None = None
-        self._folder: Path | None = None
+        self._folder = RunFolder()
 
     @property
     def calls(self) -> Mapping[str, Callable[..., dict[str, Any]]]:
@@ -87,12 +81,9 @@ class TestbedPart:
             "command": self.command,
             "signal": self.signal,
             "stop": self.stop,
-            "read": self.read,
             "counters": self.counters,
             "read_host": self.read_host,
-            "files": self.files,
-            "fetch": self.fetch,
-            "close_folder": self.close_folder,
+            **self._folder.calls,
             **FabricPart(lambda: self._standing().fabric).calls,
             **LinksPart(lambda: self._standing().own_links).calls,
         }
@@ -124,8 +115,7 @@ class TestbedPart:
             if standing is not None:
                 standing.teardown()
         finally:
-            self._root = self._folder = None
-            self._scratch.close()
+            self._folder.close()
         return {}
 
     def close(self) -> None:
@@ -141,12 +131,7 @@ class TestbedPart:
 
     def open_folder(self, folder: str, clock_shift_ns: int) -> dict[str, Any]:
         """Make the folder of a run; processes started from now on have a clock that is so much ahead of the host's."""
-        if self._root is None:
-            self._root = self._scratch.enter_context(scratch_directory("run"))
-        made = self._inside(folder)
-        shutil.rmtree(made, ignore_errors=True)
-        (made / _LOGS).mkdir(parents=True)
-        self._folder = made
+        made = self._folder.open(folder)
         self._connection.clock_shift_ns = int(clock_shift_ns)
         return {"folder": str(made)}
 
@@ -163,9 +148,7 @@ class TestbedPart:
         if "image" in configuration:
             configuration["image_directory"] = str(_image_folder(configuration["image"]))
         argv = [sys.executable, "-P", "-m", wanted.module]
-        if self._folder is None:
-            raise HarnessError("no folder of a run is here")
-        log_path = self._folder / _LOGS / f"{wanted.title}.log"
+        log_path = self._folder.log(wanted.title)
         (launched,) = testbed.launch([ProcessSpec(wanted.node, wanted.title, argv, configuration, log_path)])
         process = launched.task.running
         self._processes[wanted.process] = process
@@ -207,14 +190,6 @@ class TestbedPart:
 
     # -- readings ---------------------------------------------------------------------------------------------------
 
-    def read(self, pages: list[list[Any]]) -> dict[str, Any]:
-        """The first so many bytes of each file, in base64, all of about one moment."""
-        contents = []
-        for path, size in pages:
-            with self._inside(path).open("rb") as file:
-                contents.append(base64.b64encode(file.read(min(int(size), PAGE_BYTES_MAX))).decode())
-        return {"pages": contents}
-
     def counters(self) -> dict[str, Any]:
         """Counters of links and queueing disciplines of the nodes, and of the host."""
         return asdict(self._standing().counters())
@@ -222,34 +197,6 @@ class TestbedPart:
     def read_host(self, pids: dict[str, int]) -> dict[str, Any]:
         """The load of the host and of its processes by title."""
         return asdict(read_host({str(title): int(pid) for title, pid in pids.items()}))
-
-    # -- files ------------------------------------------------------------------------------------------------------
-
-    def files(self, folder: str) -> dict[str, Any]:
-        """Sizes of all files of a run's folder, by their path in it."""
-        where = self._inside(folder)
-        found = sorted(path for path in where.rglob("*") if path.is_file() and not path.is_symlink())
-        return {"files": {path.relative_to(where).as_posix(): path.stat().st_size for path in found}}
-
-    def fetch(self, path: str, offset: int) -> dict[str, Any]:
-        """At most CHUNK_BYTES of a file, in base64."""
-        with self._inside(path).open("rb") as file:
-            file.seek(max(0, int(offset)))
-            return {"content": base64.b64encode(file.read(CHUNK_BYTES)).decode()}
-
-    def close_folder(self, folder: str) -> dict[str, Any]:
-        """Remove a run's folder."""
-        shutil.rmtree(self._inside(folder))
-        return {}
-
-    def _inside(self, path: object) -> Path:
-        """A path of the scratch folder; UsageError for any other."""
-        if self._root is None:
-            raise HarnessError("no folder of a run is here")
-        asked = (self._root / str(path)).resolve()
-        if not asked.is_relative_to(self._root.resolve()) or asked == self._root.resolve():
-            raise UsageError(f"{str(path)!r:.200}: not in the folder of a run")
-        return asked
 
 
 def _image_folder(name: object) -> Path:

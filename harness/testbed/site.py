@@ -75,8 +75,11 @@ class Site(Protocol):
     def path(self, path: Path) -> Path:
         """The host's own path in place of one in the run's folder."""
 
+    def put(self, path: Path) -> Path:
+        """Copy a file there, for as long as the host's folder is; the host's own path of it."""
+
     def collect(self) -> None:
-        """Fetch every file of the host's folder into the run's, and remove the host's."""
+        """Fetch every file that was made in the host's folder into the run's, and remove the host's."""
 
     def spawn(
         self, node: str, title: str, argv: Sequence[str], configuration: Mapping[str, Any], log_path: Path

@@ -57,6 +57,11 @@ class Sites:
         """Give every host a folder in place of the run's, and find out what its clock says."""
         self._each(lambda site: site.open_folder(folder))
 
+    def put(self, node: str, path: Path) -> Path:
+        """Where a process on the node finds a file of this host: there, or copied to its host for this run."""
+        site = self.of(node)
+        return path if site is None else site.put(path)
+
     def collect(self) -> None:
         """Fetch what the hosts have of the run's folder. Nothing of it stays there."""
         self._each(lambda site: site.collect())

@@ -32,10 +32,6 @@ def test_hosts_of_nodes_are_kept() -> None:
             r"fault\[0\]\.target: 'latency': not while placement.source is on host 'alpha': each host with an instance",
         ),
         ({"placement": SPREAD, "uplink": {"latency_backend": "latency_generator"}}, "one process beside all links"),
-        (
-            {"placement": SPREAD, "load": {"workload": "command", "command": {"client": ["true"]}}},
-            r"load\.workload: 'command': not while",
-        ),
     ],
 )
 def test_what_does_not_work_across_hosts_is_refused_with_the_reason(document: dict[str, Any], said: str) -> None:

@@ -24,14 +24,30 @@ def test_files_of_a_run_are_read_and_gone_with_its_end(part: TestbedPart) -> Non
     folder = Path(part.open_folder("01-statelet", 0)["folder"])
     (folder / "source.trace").write_bytes(b"abc")
     (folder / "logs" / "source.log").write_bytes(b"")
-    assert part.files("01-statelet") == {"files": {"logs/source.log": 0, "source.trace": 3}}
-    assert base64.b64decode(part.fetch("01-statelet/source.trace", 1)["content"]) == b"bc"
-    (page,) = part.read([[f"{folder}/source.trace", 2]])["pages"]
+    assert part.calls["files"]("01-statelet") == {"files": {"logs/source.log": 0, "source.trace": 3}}
+    assert base64.b64decode(part.calls["fetch"]("01-statelet/source.trace", 1)["content"]) == b"bc"
+    (page,) = part.calls["read"]([[f"{folder}/source.trace", 2]])["pages"]
     assert base64.b64decode(page) == b"ab"
-    part.close_folder("01-statelet")
+    part.calls["close_folder"]("01-statelet")
     assert not folder.exists()
     part.close()
     assert not folder.parent.exists()
+
+
+def test_what_is_given_to_a_run_is_not_brought_back(part: TestbedPart) -> None:
+    store = part.calls["store"]
+    folder = Path(part.open_folder("01-statelet", 0)["folder"])
+    for offset, piece in ((0, b"abc"), (3, b"def")):
+        store(f"{folder}/given/traffic.pcap", offset, base64.b64encode(piece).decode())
+    assert (folder / "given" / "traffic.pcap").read_bytes() == b"abcdef"
+    store(f"{folder}/given/traffic.pcap", 0, "")
+    assert (folder / "given" / "traffic.pcap").read_bytes() == b"", "the first piece makes it anew"
+    assert part.calls["files"]("01-statelet") == {"files": {}}
+    for path in ("01-statelet/source.trace", "01-statelet/given", "01-statelet/given/../x", "01-statelet/given/a/b"):
+        with pytest.raises(UsageError, match="not in 'given' of the run's folder"):
+            store(path, 0, "")
+    with pytest.raises(ProtocolError, match="content is no base64"):
+        store(f"{folder}/given/x", 0, "?")
 
 
 @pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", ".", "01-statelet/../..", "01-statelet/way/out"])
@@ -39,9 +55,9 @@ def test_nothing_but_the_folder_of_a_run_is_read_or_removed(part: TestbedPart, p
     folder = Path(part.open_folder("01-statelet", 0)["folder"])
     (folder / "way").symlink_to("/etc")
     for call in (
-        lambda: part.fetch(path, 0),
-        lambda: part.read([[path, 8]]),
-        lambda: part.close_folder(path),
+        lambda: part.calls["fetch"](path, 0),
+        lambda: part.calls["read"]([[path, 8]]),
+        lambda: part.calls["close_folder"](path),
         lambda: part.open_folder(path, 0),
     ):
         with pytest.raises(UsageError, match="not in the folder of a run"):
@@ -76,7 +92,7 @@ def test_without_nodes_there_is_nothing_to_count_or_start(part: TestbedPart) -> 
         part.counters,
         lambda: part.command(1, {}),
         lambda: part.stop(1, 1.0),
-        lambda: part.files("x"),
+        lambda: part.calls["files"]("x"),
         lambda: part.calls["steer"]("source"),
         lambda: part.calls["inject_drain"](0, 0, "00", 1),
         lambda: part.calls["cut_management"]("fabric"),

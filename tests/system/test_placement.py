@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import random
 import signal
 import sys
 import tempfile
@@ -24,6 +26,7 @@ from harness.provision.scratch import PREFIX
 from harness.testbed.topology import NODES
 from tests.system.conftest import SMOKE, Cli, phases_of, wait_until
 from tests.system.ssh_hosts import NAMES, SshHosts, started
+from tests.system.traffic import CLIENT, CONNECTIONS, SEGMENTS, write_capture
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="other hosts need root"),
@@ -219,6 +222,48 @@ def test_an_instance_killed_on_its_host_costs_nothing_and_another_moves(
     assert [(attempt["epoch"], attempt["outcome"]) for attempt in attempts] == [(1, "aborted"), (2, "completed")]
     happened = {(fault["target"], fault["state"]) for fault in result.summary["faults"]}
     assert happened == {("destination", "over"), ("source", "over")}, result.summary["faults"]
+
+
+def test_a_captured_load_is_sent_from_another_host(
+    cli: Cli, hosts: SshHosts, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    capture = write_capture(tmp_path_factory.mktemp("capture") / "traffic.pcap")
+    overrides = {"load__workload": "capture", "load__capture__path": capture, "load__capture__speed": 2.0}
+    placement = {"loadgen": "alpha", "destination": "beta"}
+    result = carry_out(cli, hosts, placement, load__capture__pace="capture", **overrides)
+    judge(result)
+    assert result.summary["capture"]["response_packets"] == CONNECTIONS * (1 + SEGMENTS)
+    assert not list(result.folder.rglob("*.pcap")), "it was here already"
+
+
+def test_programs_talk_between_hosts_while_the_nat_moves(cli: Cli, hosts: SshHosts, tmp_path: Path) -> None:
+    content = random.Random(1).randbytes(100_000)
+    (tmp_path / "content").write_bytes(content)
+    result = carry_out(
+        cli,
+        hosts,
+        {"loadgen": "alpha", "echoserver": "gamma", "fabric": "gamma", "source": "beta"},
+        load__workload="command",
+        load__command__client=json.dumps([sys.executable, "-c", CLIENT]),
+        load__command__server=json.dumps([sys.executable, "-m", "http.server", "8000", "--directory", str(tmp_path)]),
+        load__command__ready_within="60s",
+    )
+    assert result.exit_code == 0, result.output
+    summary = result.summary
+    assert (summary["migration"]["outcome"], summary["command"]["exit_status"]) == ("completed", 0)
+    downloads = (result.folder / "logs" / "client.out").read_text().split()
+    assert len(downloads) > 1
+    assert set(downloads) == {hashlib.sha256(content).hexdigest()}
+    assert "/content" in (result.folder / "logs" / "server.out").read_text()
+
+
+def test_a_program_that_a_host_has_not_is_one_line(cli: Cli, hosts: SshHosts) -> None:
+    client = {"load__workload": "command", "load__command__client": '["no-such-program"]'}
+    result = carry_out(cli, hosts, {"loadgen": "alpha"}, **client)
+    assert result.exit_code == 1
+    (said,) = {line.strip() for line in result.output.splitlines() if "no-such-program" in line}
+    assert "does not start (No such file or directory)" in said
+    assert "Traceback" not in result.output
 
 
 @pytest.mark.parametrize(

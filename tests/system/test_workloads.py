@@ -11,19 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scapy.layers.inet import IP, TCP, UDP
-from scapy.layers.l2 import Ether
-from scapy.packet import Packet, Raw
-from scapy.utils import wrpcap
 
 from tests.system.conftest import Cli, Machine
+from tests.system.traffic import CLIENT, CONNECTIONS, SEGMENTS, write_capture
 
 pytestmark = [
     pytest.mark.timeout(240),
 ]
 
-CONNECTIONS = 12
-SEGMENTS = 6
 TIMING = {
     "timing__warm_up": "500ms",
     "timing__window": "2s",
@@ -33,44 +28,9 @@ TIMING = {
 }
 
 
-def packet(client: int, outward: bool, layer: Packet, size: int) -> Packet:
-    ends = (f"192.0.2.{client}", "203.0.113.9")
-    source, destination = ends if outward else ends[::-1]
-    ether = Ether(src="02:00:00:00:0a:01", dst="02:00:00:00:0a:02")
-    return ether / IP(src=source, dst=destination) / layer / Raw(bytes(size))
-
-
 @pytest.fixture(scope="module")
 def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Half a second: TCP connections from their SYN to their FIN, one from its middle, and UDP with short payloads."""
-    found: list[tuple[float, Packet]] = []
-
-    def tcp(at_s: float, client: int, outward: bool, flags: str, seq: int, ack: int, size: int = 0) -> None:
-        ports = (41_000 + client, 443)
-        sport, dport = ports if outward else ports[::-1]
-        segment = TCP(sport=sport, dport=dport, flags=flags, seq=seq, ack=ack)
-        found.append((at_s, packet(client, outward, segment, size)))
-
-    for client in range(1, CONNECTIONS + 1):
-        at_s = 0.02 * client
-        tcp(at_s, client, True, "S", 0, 0)
-        tcp(at_s + 0.001, client, False, "SA", 0, 1)
-        tcp(at_s + 0.002, client, True, "A", 1, 1)
-        for i in range(SEGMENTS):
-            tcp(at_s + 0.01 * (i + 1), client, True, "PA", 1 + 600 * i, 1, 600)
-            tcp(at_s + 0.01 * (i + 1) + 0.001, client, False, "A", 1, 601 + 600 * i)
-        tcp(at_s + 0.1, client, True, "FA", 1 + 600 * SEGMENTS, 1)
-        for i in range(4):
-            query = UDP(sport=5000 + client, dport=53)
-            found.append((at_s + 0.02 * i, packet(client, True, query, (0, 20, 40, 200)[i])))
-    tcp(0.0, 200, True, "PA", 900, 1, 300)
-    path = tmp_path_factory.mktemp("capture") / "traffic.pcap"
-    packets = []
-    for at_s, each in sorted(found, key=lambda pair: pair[0]):
-        each.time = 1_700_000_000 + at_s
-        packets.append(each)
-    wrpcap(str(path), packets)
-    return path
+    return write_capture(tmp_path_factory.mktemp("capture") / "traffic.pcap")
 
 
 def run_one(cli: Cli, **overrides: object) -> tuple[Any, Path, str]:
@@ -141,16 +101,6 @@ def test_a_capture_that_cannot_be_sent_changes_nothing(cli: Cli, tmp_path: Path,
     (line,) = done.stderr.strip().splitlines()
     assert f"load.capture.path: {path}: ends within the record" in line
     assert cli.directories() == before
-
-
-CLIENT = """
-import hashlib, time, urllib.request
-end, count = time.monotonic() + 2.5, 0
-while time.monotonic() < end or not count:
-    with urllib.request.urlopen("http://{server}:8000/content", timeout=30) as answer:
-        print(hashlib.sha256(answer.read()).hexdigest())
-    count += 1
-"""
 
 
 def test_a_download_goes_on_while_the_nat_moves(cli: Cli, tmp_path: Path, untouched: Machine) -> None:
