@@ -6,130 +6,32 @@ import hashlib
 import json
 import os
 import random
-import signal
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import tomli_w
 
 from harness.errors import MachineError
-from harness.profile.load import read_document
 from harness.provision.connections.local import LocalConnection
-from harness.provision.scratch import PREFIX
 from harness.testbed.topology import NODES
-from tests.system.conftest import SMOKE, Cli, phases_of, wait_until
-from tests.system.ssh_hosts import NAMES, SshHosts, started
+from tests.system.conftest import Cli
+from tests.system.placed import (  # noqa: F401
+    AHEAD_S,
+    arguments,
+    carry_out,
+    judge,
+    nothing_left,
+    three_hosts,
+    with_tables,
+)
+from tests.system.ssh_hosts import SshHosts
 from tests.system.traffic import CLIENT, CONNECTIONS, SEGMENTS, write_capture
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="other hosts need root"),
     pytest.mark.timeout(240),
 ]
-
-AHEAD_S = {"alpha": 100_000, "beta": -1_000, "gamma": 7}
-"""Hosts that were started at other times."""
-
-
-@pytest.fixture(scope="module")
-def hosts(tmp_path_factory: pytest.TempPathFactory, warm: None) -> Iterator[SshHosts]:
-    with started(SshHosts(tmp_path_factory.mktemp("hosts"), AHEAD_S), shares_code=True) as made:
-        yield made
-
-
-def scratch() -> set[str]:
-    """Folders for runs in the temporary directory, which all of the hosts share."""
-    return {path.name for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}run-*")}
-
-
-@pytest.fixture(autouse=True)
-def nothing_left(cli: Cli, hosts: SshHosts) -> Iterator[None]:
-    folders, machine = scratch(), cli.machine()
-    yield
-    for name in NAMES:
-        wait_until(lambda: not hosts.processes(name), f"no process of ours on {name}")  # noqa: B023
-        assert hosts.namespaces(name) == []
-    assert scratch() == folders
-    assert cli.machine() == machine
-
-
-def arguments(cli: Cli, hosts: SshHosts, placement: dict[str, str], **overrides: object) -> list[str | Path]:
-    """A short run by statelets with nodes on those hosts."""
-    wanted = {
-        "load__rate": "8M",
-        "load__flows": 16,
-        "timing__window": "2s",
-        "timing__migrate_at": "500ms",
-        "timing__load_until": "1500ms",
-        "migration__modes": '["statelet"]',
-        **{f"placement__{node}": host for node, host in placement.items()},
-        **overrides,
-    }
-    return [*cli.run_arguments(**wanted), "--inventory", hosts.inventory()]
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run printed and left behind."""
-
-    exit_code: int
-    output: str
-    directory: Path
-
-    @property
-    def folder(self) -> Path:
-        (found,) = self.directory.glob("01-*")
-        return found
-
-    @property
-    def summary(self) -> Any:
-        return json.loads((self.folder / "summary.json").read_text())
-
-
-def carry_out(
-    cli: Cli, hosts: SshHosts, placement: dict[str, str], profile: Path = SMOKE, **overrides: object
-) -> Result:
-    before = cli.directories()
-    command, _, *options = arguments(cli, hosts, placement, **overrides)
-    done = cli(command, profile, *options, prefix=hosts.prefix)
-    (directory,) = cli.directories() - before
-    return Result(done.returncode, done.stdout + done.stderr, directory)
-
-
-def with_tables(folder: Path, **tables: list[dict[str, object]]) -> Path:
-    """The smoke profile with further tables."""
-    profile = folder / "further.toml"
-    profile.write_bytes(tomli_w.dumps({**read_document(SMOKE), **tables}).encode())
-    return profile
-
-
-def judge(result: Result) -> None:
-    """Every packet is accounted for and back, and every promise holds."""
-    assert result.exit_code == 0, result.output
-    summary = result.summary
-    # INVALID is what a busy machine may make of it; a promise must hold on every machine.
-    assert summary["validity"]["verdict"] in ("VALID", "INVALID"), summary["validity"]["reasons"]
-    assert {found["verdict"] for found in summary["invariants"]} == {"holds"}, summary["invariants"]
-    migration = summary["migration"]
-    assert (migration["outcome"], migration["encryption"]) == ("completed", "tls")
-    ledger = summary["ledger"]
-    rows = {row["name"]: row["echo_packets"] for row in ledger["rows"]}
-    with np.load(result.folder / "loadgen.npz", allow_pickle=False) as loadgen:
-        intended, received = loadgen["intended_ns"], loadgen["received_ns"]
-        rtt_ns = np.sort(received - intended)
-    assert (received > 0).all(), rows
-    assert rows["delivered"] + rows["late"] == ledger["echo_intended_packets"] == len(intended) > 1000
-    assert not ledger["overexplained"]
-    for hop in ledger["hops"]:
-        assert (hop["residual_packets"], hop["entered_packets"]) == (0, hop["left_packets"]), hop
-    # Four links of 2.5 ms, whoever measured it: what hosts add to that, they add to every packet.
-    assert 9_900_000 < rtt_ns[len(rtt_ns) // 2] < 12_000_000
 
 
 def test_source_and_destination_on_two_hosts(cli: Cli, hosts: SshHosts) -> None:
@@ -283,86 +185,6 @@ def test_what_cannot_be_is_one_line(
     assert said in line
 
 
-def cut_during(
-    cli: Cli, hosts: SshHosts, when: Callable[[Path], bool], cut: Callable[[], None], **further: str
-) -> Result:
-    """Start a run over two hosts and those of `further` nodes; `cut` as soon as `when` is true of its directory."""
-    before = cli.directories()
-    # A snapshot that takes its time.
-    slow = {"migration__filler": "1MiB", "migration__snapshot_rate": "8Mbit", "timing__load_until": "2s"}
-    asked = arguments(cli, hosts, {"source": "alpha", "destination": "beta", **further}, **slow)
-    with cli.start(*asked, prefix=hosts.prefix) as running:
-
-        def reached() -> Path | None:
-            assert running.popen.poll() is None, f"ended before it was cut:\n{running.output}"
-            return next((made for made in cli.directories() - before if when(made)), None)
-
-        directory: Path = wait_until(reached, "the moment of the cut", 60.0)
-        cut()
-        exit_code = running.end()
-        return Result(exit_code, running.output, directory)
-
-
-def phase(name: str) -> Callable[[Path], bool]:
-    return lambda directory: name in phases_of(directory)
-
-
-FABRIC_ON_GAMMA = {"fabric": "gamma"}
-
-
-@pytest.mark.parametrize(
-    ("lost", "when", "further"),
-    [
-        ("beta", lambda directory: (directory / "manifest.json").exists(), {}),
-        ("alpha", phase("boot"), {}),
-        ("beta", phase("warm_up"), {}),
-        ("gamma", phase("warm_up"), FABRIC_ON_GAMMA),
-        ("alpha", phase("controller.snapshot"), FABRIC_ON_GAMMA),
-        ("beta", phase("controller.switchover"), {}),
-        ("gamma", phase("controller.commit"), FABRIC_ON_GAMMA),
-        ("alpha", phase("controller.drain"), {}),
-        ("beta", phase("collect"), {}),
-    ],
-    ids=[
-        "provisioning",
-        "boot",
-        "load",
-        "fabric in load",
-        "snapshot",
-        "redirect",
-        "fabric in redirect",
-        "drain",
-        "recording",
-    ],
-)
-def test_a_lost_connection_is_one_line_and_everything_is_removed_on_every_host(
-    cli: Cli, hosts: SshHosts, lost: str, when: Callable[[Path], bool], further: dict[str, str]
-) -> None:
-    result = cut_during(cli, hosts, when, lambda: hosts.cut(lost), **further)
-    assert result.exit_code == 1, result.output
-    errors = [line for line in result.output.splitlines() if line.startswith("harness: error: ")]
-    assert len(errors) == 1, result.output
-    assert f"host {lost} (root@{hosts.address(lost)}:22): the connection was lost" in errors[0]
-    assert "Traceback" not in result.output
-    written = json.loads((result.directory / "summary.json").read_text())
-    assert not written["completed"]
-    assert lost in written["reason"]
-    assert {run["verdict"] for run in written["runs"]} <= {"INVALID"}, "nothing is known of the migration"
-    if written["runs"]:
-        assert lost in result.summary["validity"]["reasons"][0]
-
-
-def test_a_host_that_falls_silent_is_given_up_and_gives_up_itself(cli: Cli, hosts: SshHosts) -> None:
-    try:
-        result = cut_during(cli, hosts, phase("warm_up"), lambda: hosts.unplug("alpha"))
-        assert result.exit_code == 1, result.output
-        assert "host alpha" in result.output.splitlines()[-1]
-        # It cannot be told, and finds out by itself.
-        wait_until(lambda: not hosts.namespaces("alpha") and not hosts.processes("alpha"), "alpha is empty", 40.0)
-    finally:
-        hosts.plug("alpha")
-
-
 def test_tasks_of_a_node_are_done_on_its_host_through_the_connection_that_is_there(
     cli: Cli, hosts: SshHosts, tmp_path: Path
 ) -> None:
@@ -383,28 +205,6 @@ def test_tasks_of_a_node_are_done_on_its_host_through_the_connection_that_is_the
 def accepted(hosts: SshHosts, name: str) -> int:
     """How many connections a host has taken."""
     return (hosts.folder / f"{name}.log").read_text().count("Accepted publickey")
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
-def test_hosts_are_left_empty_when_the_controller_ends_early(
-    cli: Cli, hosts: SshHosts, number: signal.Signals, code: int
-) -> None:
-    before = cli.directories()
-    with cli.start(*arguments(cli, hosts, {"source": "alpha", "destination": "beta"}), prefix=hosts.prefix) as running:
-        cli.wait_for_phase(running, before, "warm_up")
-        assert hosts.namespaces("alpha")
-        assert running.end(number) == code, running.output
-    for name in ("alpha", "beta"):
-        wait_until(lambda: not hosts.namespaces(name), f"no namespace of ours on {name}")  # noqa: B023
-    if number == signal.SIGKILL:
-        assert cli("clean", prefix=hosts.prefix).returncode == 0
-
-
-def test_what_a_killed_agent_has_left_is_removed_by_the_next_run(cli: Cli, hosts: SshHosts) -> None:
-    result = cut_during(cli, hosts, phase("warm_up"), lambda: hosts.kill("alpha", "harness.remote.agent"))
-    assert result.exit_code == 1
-    assert hosts.namespaces("alpha"), "nobody was left to remove them"
-    judge(carry_out(cli, hosts, {"source": "alpha", "destination": "beta"}))
 
 
 _TELL_TIME = 'import json, time; input(); print(json.dumps({"event": "now", "ns": time.monotonic_ns()}), flush=True)'
