@@ -18,6 +18,7 @@ from harness import __version__
 from harness.errors import DeadlineExceeded, HarnessError, ProtocolError
 from harness.remote.environment import Environment, ensure_environment
 from harness.remote.errors import ConnectionLost, HostUnusable
+from harness.remote.forward import Forwards
 from harness.remote.frames import FrameReader, pack
 from harness.remote.hosts import Host, Hosts
 from harness.remote.programs import PATIENCE_S
@@ -129,6 +130,11 @@ class RemoteHost:
     def local_address(self) -> str:
         """This side's address of the connection. ConnectionLost."""
         return self._connection.local_address
+
+    @property
+    def forwards(self) -> Forwards:
+        """TCP connections through this one. ConnectionLost."""
+        return self._connection.forwards
 
     def close(self) -> None:
         """End the agent, which removes what it owns, and the connection. Doing it twice is no error."""

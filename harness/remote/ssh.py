@@ -18,6 +18,7 @@ import paramiko
 
 from harness.errors import DeadlineExceeded
 from harness.remote.errors import ConnectionLost, HostUnusable
+from harness.remote.forward import Forwards
 from harness.remote.hosts import Host
 
 KEEPALIVE_S = 15
@@ -49,6 +50,7 @@ class SshConnection:
     def __init__(self, host: Host, clients: Sequence[paramiko.SSHClient]) -> None:
         self.host = host
         self._clients = tuple(clients)
+        self._forwards: Forwards | None = None
 
     @classmethod
     def open(cls, way: Sequence[Host]) -> SshConnection:
@@ -128,8 +130,17 @@ class SshConnection:
         except (OSError, AttributeError) as error:
             raise ConnectionLost(f"host {self.host.title}: no connection of this side's own") from error
 
+    @property
+    def forwards(self) -> Forwards:
+        """TCP connections through it. ConnectionLost."""
+        if self._forwards is None:
+            self._forwards = Forwards(self._transport(), self.host.title, self.host.connect_s)
+        return self._forwards
+
     def close(self) -> None:
         """End it. Doing it twice is no error."""
+        if self._forwards is not None:
+            self._forwards.close()
         for client in reversed(self._clients):
             client.close()
 

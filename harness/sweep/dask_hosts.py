@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from harness.errors import DeadlineExceeded, HarnessError, MachineError, UsageError
+from harness.errors import DeadlineExceeded, HarnessError, MachineError
 from harness.remote.hosts import Host, Hosts
 from harness.remote.programs import WAIT_MAX_S, Program
 from harness.remote.session import RemoteHost
 from harness.sweep.dask_settings import RESOURCE, configure_dask, new_keys, security_of
 from harness.sweep.dask_workers import DaskWorkers
+from harness.sweep.reach import reach, scheduler_address
 
 SCHEDULER, WORKER = "harness.sweep.scheduler_process", "harness.sweep.worker_process"
 CONNECT_S = 5.0
@@ -52,16 +53,10 @@ def on_hosts(hosts: Hosts, names: Sequence[str], kept: Kept, tell: Tell) -> Iter
     """
     configure_dask()
     chosen = hosts.select(names)
-    for host in chosen:
-        if host.jump:
-            raise UsageError(
-                f"host {host.title}: is reached through {host.jump}; the worker of a sweep and this side connect to "
-                "each other themselves"
-            )
     keys = new_keys()
     with contextlib.ExitStack() as stack:
         sessions = _opened(hosts, chosen, stack, tell)
-        address = stack.enter_context(scheduler(sessions[0].local_address, keys)).address
+        address = stack.enter_context(scheduler(scheduler_address(sessions), keys)).address
         client = stack.enter_context(connected(address, keys, "the scheduler of this sweep"))
         _start_workers(sessions, address, keys, tell)
         yield DaskWorkers(client, kept.sweep, kept.keep, kept.calibration)
@@ -161,10 +156,12 @@ def _start_workers(sessions: Sequence[RemoteHost], scheduler: str, keys: dict[st
 
 
 def _start_worker(session: RemoteHost, scheduler: str, keys: dict[str, str], tell: Tell) -> None:
+    way = reach(session, scheduler)
     configuration = {
-        "scheduler": scheduler,
+        "scheduler": way.scheduler,
         "name": session.host.name,
-        "address": session.call("own_address")["address"],
+        "address": way.address,
+        "contact": way.contact,
         "keys": keys,
     }
     pid = session.call("start", module=WORKER, configuration=configuration)["pid"]
@@ -172,6 +169,7 @@ def _start_worker(session: RemoteHost, scheduler: str, keys: dict[str, str], tel
     while time.monotonic() < ends_s:
         event = session.call("program_event", pid=pid, wait_s=WAIT_MAX_S)["event"] or {}
         if event.get("event") == "ready":
+            way.complete(event)
             return
         if event.get("event") == "compiling":
             tell(f"{session.host.name}: compiles the packet path for these sources, once: a minute or two")

@@ -68,7 +68,7 @@ def new_keys() -> dict[str, str]:
 
 def worker_of(configuration: dict[str, Any], folder: Path) -> Any:
     """`distributed.Worker` for one testbed, not started: "scheduler", "name", "address" (the only one it listens on),
-    "keys"."""
+    "contact" (where others reach it, if not there), "keys"."""
     from distributed import Worker
 
     return Worker(
@@ -76,6 +76,7 @@ def worker_of(configuration: dict[str, Any], folder: Path) -> Any:
         nthreads=1,
         name=configuration["name"],
         host=configuration["address"],
+        contact_address=configuration.get("contact"),
         resources={RESOURCE: 1},
         security=security_of(configuration["keys"], "worker"),
         local_directory=str(folder),

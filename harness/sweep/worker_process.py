@@ -1,8 +1,8 @@
 """`python -m harness.sweep.worker_process`: a Dask worker on a host, for one testbed.
 
-The first line of its standard input is {"scheduler", "name", "address", "keys"}; the end of its input ends it, and the
-run under way with it. Events, one JSON object per line: {"event": "compiling"}, {"event": "ready", "address"},
-{"event": "error", "message"}.
+The first line of its standard input is {"scheduler", "name", "address", "contact", "keys"}; the end of its input ends
+it, and the run under way with it. Events, one JSON object per line: {"event": "compiling"}, {"event": "ready",
+"address", "port"}, {"event": "error", "message"}.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> int:
 async def _serve(configuration: dict[str, Any], folder: Path) -> None:
     worker = worker_of(configuration, folder)
     async with worker:
-        emit(event="ready", address=worker.address)
+        emit(event="ready", address=worker.address, port=worker.listener.bound_address[1])
         ends = [asyncio.ensure_future(end) for end in (input_ended(), worker.finished())]
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

@@ -139,12 +139,14 @@ class SshHosts:
         path.write_text("".join(f"{line}\n" for line in lines))
         return path
 
-    def serve(self, name: str, setup: str = "true") -> None:
-        """Start the server of a host; it has /run and a home of its own. setup: a script that mounts more."""
+    def serve(self, name: str, setup: str = "true", settings: str = "") -> None:
+        """Start the server of a host; it has /run and a home of its own. setup: a script that mounts more; settings:
+        further lines of sshd_config(5).
+        """
         home = self.folder / f"{name}.home"
         home.mkdir(exist_ok=True)
-        settings = self.folder / f"{name}.config"
-        settings.write_text(
+        configuration = self.folder / f"{name}.config"
+        configuration.write_text(
             f"""ListenAddress {self.address(name)}
 HostKey {self.folder / name}
 AuthorizedKeysFile {self.folder / "authorized_keys"}
@@ -156,11 +158,12 @@ KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 Subsystem sftp internal-sftp
 SetEnv HOME={home} XDG_CACHE_HOME={home}/.cache TMPDIR=/run/tmp
+{settings}
 """
         )
         # A mount namespace of its own: names of network namespaces, the folder of the server and temporary files are of
         # this host only, and go with it.
-        server = f"{SERVER} -D -e -f {shlex.quote(str(settings))}"
+        server = f"{SERVER} -D -e -f {shlex.quote(str(configuration))}"
         script = f"mount -t tmpfs run /run && mkdir -p /run/sshd /run/netns /run/tmp && {setup} && exec {server}"
         enter = ("ip", "netns", "exec", self.netns(name))
         ahead_s = self._clocks_ahead_s.get(name)

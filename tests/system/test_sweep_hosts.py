@@ -112,6 +112,82 @@ def test_a_sweep_over_three_hosts_survives_the_loss_of_one_and_goes_on_anywhere(
     assert sum(line["runs"] for line in table["hosts"]) == sum(entry.verdict != "INVALID" for entry in made)
 
 
+@contextlib.contextmanager
+def apart(hosts: SshHosts, name: str) -> Iterator[None]:
+    """A host and the controller cannot reach each other; others of their network reach both."""
+    ways = [(hosts.prefix, hosts.address(name)), (hosts.inside(name), hosts.controller_address)]
+    for prefix, address in ways:
+        subprocess.run([*prefix, "ip", "route", "add", "unreachable", address], check=True, timeout=20)
+    try:
+        yield
+    finally:
+        for prefix, address in ways:
+            subprocess.run([*prefix, "ip", "route", "del", "unreachable", address], check=True, timeout=20)
+
+
+def nothing_left(hosts: SshHosts) -> None:
+    for name in NAMES:
+        wait_until(lambda: not hosts.processes(name), f"no process of ours on {name}")  # noqa: B023
+
+
+def test_a_host_behind_another_takes_part_through_ssh(cli: Cli, hosts: SshHosts, file: Path, tmp_path: Path) -> None:
+    inventory = hosts.inventory(gamma={"jump": "alpha"})
+    arguments = ["sweep", file, "--results", tmp_path / "results", "--no-calibration", "--inventory", inventory]
+    with (
+        apart(hosts, "gamma"),
+        cli.start(*arguments, "--hosts", "gamma", "--hosts", "beta", "--limit", "4", prefix=hosts.prefix) as running,
+    ):
+        wait_until(lambda: under_way_on(hosts, "gamma", running), "a run is under way on gamma", DEADLINE_S)
+        assert listening(hosts.prefix) <= {hosts.controller_address, "127.0.0.1"}
+        assert listening(hosts.inside("gamma")) == {"127.0.0.1"}
+        status = running.end()
+    assert status in (0, 1), running.output
+    assert "left out" not in running.output
+    (sweep,) = (tmp_path / "results").iterdir()
+    entries, _ = read_entries(sweep)
+    assert {entry.host for entry in entries} == {"beta", "gamma"}
+    assert not any(entry.interrupted for entry in entries)
+    for run in read_results(sweep).results:
+        assert (run.folder / "series.npz").is_file()
+    nothing_left(hosts)
+    assert listening(hosts.inside("gamma")) == set()
+
+
+def test_a_host_whose_way_is_lost_is_lost_itself(cli: Cli, hosts: SshHosts, file: Path, tmp_path: Path) -> None:
+    inventory = hosts.inventory(gamma={"jump": "alpha"})
+    arguments = ["sweep", file, "--results", tmp_path / "results", "--no-calibration", "--inventory", inventory]
+    with (
+        apart(hosts, "gamma"),
+        cli.start(*arguments, "--hosts", "gamma", prefix=hosts.prefix) as running,
+    ):
+        wait_until(lambda: under_way_on(hosts, "gamma", running), "a run is under way on gamma", DEADLINE_S)
+        hosts.stop("alpha")
+        try:
+            status = running.end()
+        finally:
+            hosts.serve("alpha")
+    assert status == 1, running.output
+    assert "Traceback" not in running.output
+    assert "gamma: lost during the run" in running.output
+    nothing_left(hosts)
+
+
+def test_a_server_that_forwards_nothing_is_one_line(cli: Cli, hosts: SshHosts, file: Path, tmp_path: Path) -> None:
+    hosts.stop("gamma")
+    hosts.serve("gamma", settings="AllowTcpForwarding no")
+    arguments = ["sweep", file, "--results", tmp_path / "results", "--no-calibration", "--hosts", "gamma"]
+    try:
+        done = cli(*arguments, "--inventory", hosts.inventory(gamma={"jump": "alpha"}), prefix=hosts.prefix)
+    finally:
+        hosts.stop("gamma")
+        hosts.serve("gamma")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert done.stderr.strip().splitlines()[-1] == "harness: error: no host can carry a testbed"
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("left out")]
+    assert line.endswith("its SSH server forwards no connections; allow it there (AllowTcpForwarding yes)")
+    nothing_left(hosts)
+
+
 def test_hosts_that_cannot_be_used_are_one_line_each_and_none_left_is_exit_code_4(
     cli: Cli, hosts: SshHosts, file: Path, tmp_path: Path
 ) -> None:
