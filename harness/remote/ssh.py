@@ -6,6 +6,7 @@ One transport per host carries all of its channels; through a jump host it runs 
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import stat
 import time
@@ -56,6 +57,8 @@ class SshConnection:
     def open(cls, way: Sequence[Host]) -> SshConnection:
         """Connect to the last host of `way` through the ones before it. HostUnusable with one line."""
         clients: list[paramiko.SSHClient] = []
+        # What concerns the user is told by us, in one line.
+        logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
         try:
             for host in way:
                 clients.append(_connect(host, clients[-1] if clients else None))
@@ -222,6 +225,11 @@ def _why(error: BaseException, host: Host, known_hosts: Path) -> str:
         )
     if isinstance(error, paramiko.PasswordRequiredException):
         return f"key {host.key} needs a passphrase; load it into an SSH agent"
+    if isinstance(error, paramiko.ChannelException):
+        return (
+            f"cannot be reached from {host.jump} ({error.text}); is it up, are address and port right, and does the "
+            f"SSH server of {host.jump} forward connections?"
+        )
     if isinstance(error, paramiko.AuthenticationException):
         return f"does not let user {host.user} in with {host.key or 'the keys of the agent'} ({_said(error)})"
     if isinstance(

@@ -135,6 +135,17 @@ def test_a_host_that_is_down_is_one_line(cli: Cli, ssh_hosts: SshHosts) -> None:
         ssh_hosts.serve("gamma")
 
 
+def test_a_host_that_is_down_behind_another_is_one_line(cli: Cli, ssh_hosts: SshHosts) -> None:  # noqa: F811
+    ssh_hosts.stop("beta")
+    try:
+        done = host(cli, ssh_hosts, "check", "alpha", "beta", beta={"jump": "alpha"})
+    finally:
+        ssh_hosts.serve("beta")
+    line = the_line(done)
+    assert "channel" not in done.stderr  # the SSH library has words of its own
+    assert "cannot be reached from alpha (Connect failed); is it up, are address and port right" in line
+
+
 def test_an_older_version_of_the_code_there_is_refused(cli: Cli, ssh_hosts: SshHosts) -> None:  # noqa: F811
     assert host(cli, ssh_hosts, "check", "beta").returncode == 0
     (environment,) = (ssh_hosts.folder / "beta.home/.cache/slim-harness/environments").iterdir()

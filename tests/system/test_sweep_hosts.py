@@ -131,36 +131,36 @@ def nothing_left(hosts: SshHosts) -> None:
 
 
 def test_a_host_behind_another_takes_part_through_ssh(cli: Cli, hosts: SshHosts, file: Path, tmp_path: Path) -> None:
-    inventory = hosts.inventory(gamma={"jump": "alpha"})
+    inventory = hosts.inventory(beta={"jump": "alpha"})
     arguments = ["sweep", file, "--results", tmp_path / "results", "--no-calibration", "--inventory", inventory]
     with (
-        apart(hosts, "gamma"),
-        cli.start(*arguments, "--hosts", "gamma", "--hosts", "beta", "--limit", "4", prefix=hosts.prefix) as running,
+        apart(hosts, "beta"),
+        cli.start(*arguments, "--hosts", "beta", "--hosts", "alpha", "--limit", "4", prefix=hosts.prefix) as running,
     ):
-        wait_until(lambda: under_way_on(hosts, "gamma", running), "a run is under way on gamma", DEADLINE_S)
+        wait_until(lambda: under_way_on(hosts, "beta", running), "a run is under way on beta", DEADLINE_S)
         assert listening(hosts.prefix) <= {hosts.controller_address, "127.0.0.1"}
-        assert listening(hosts.inside("gamma")) == {"127.0.0.1"}
+        assert listening(hosts.inside("beta")) == {"127.0.0.1"}
         status = running.end()
     assert status in (0, 1), running.output
     assert "left out" not in running.output
     (sweep,) = (tmp_path / "results").iterdir()
     entries, _ = read_entries(sweep)
-    assert {entry.host for entry in entries} == {"beta", "gamma"}
+    assert {entry.host for entry in entries} == {"alpha", "beta"}
     assert not any(entry.interrupted for entry in entries)
     for run in read_results(sweep).results:
         assert (run.folder / "series.npz").is_file()
     nothing_left(hosts)
-    assert listening(hosts.inside("gamma")) == set()
+    assert listening(hosts.inside("beta")) == set()
 
 
 def test_a_host_whose_way_is_lost_is_lost_itself(cli: Cli, hosts: SshHosts, file: Path, tmp_path: Path) -> None:
-    inventory = hosts.inventory(gamma={"jump": "alpha"})
+    inventory = hosts.inventory(beta={"jump": "alpha"})
     arguments = ["sweep", file, "--results", tmp_path / "results", "--no-calibration", "--inventory", inventory]
     with (
-        apart(hosts, "gamma"),
-        cli.start(*arguments, "--hosts", "gamma", prefix=hosts.prefix) as running,
+        apart(hosts, "beta"),
+        cli.start(*arguments, "--hosts", "beta", prefix=hosts.prefix) as running,
     ):
-        wait_until(lambda: under_way_on(hosts, "gamma", running), "a run is under way on gamma", DEADLINE_S)
+        wait_until(lambda: under_way_on(hosts, "beta", running), "a run is under way on beta", DEADLINE_S)
         hosts.stop("alpha")
         try:
             status = running.end()
@@ -168,7 +168,7 @@ def test_a_host_whose_way_is_lost_is_lost_itself(cli: Cli, hosts: SshHosts, file
             hosts.serve("alpha")
     assert status == 1, running.output
     assert "Traceback" not in running.output
-    assert "gamma: lost during the run" in running.output
+    assert "beta: lost during the run" in running.output
     nothing_left(hosts)
 
 
