@@ -27,8 +27,8 @@ def test_only_the_given_directory_of_the_host_changes(folder: Path) -> None:
 def test_what_does_not_end_is_ended_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:
     mark = f"SLIM_TEST_MARK={secrets.token_hex(8)}"
     started = time.monotonic()
-    with pytest.raises(GuestFailed, match=r"did not end within 8 s[^$]*-- 0.out\nbefore"):
-        boot(tmp_path, [["sh", "-c", f"echo before; {mark} exec sleep 1000"]], 8)
+    with pytest.raises(GuestFailed, match=r"did not end within 12 s[^$]*-- 0.out\nbefore"):
+        boot(tmp_path, [["sh", "-c", f"echo before; {mark} exec sleep 1000"]], 12)
     assert time.monotonic() - started < 30
     left = [line for line in command_lines() if str(tmp_path) in line or mark in line]
     assert left == []
