@@ -304,9 +304,12 @@ def bench(as_json: bool, output: Path | None, quick: bool) -> int:
     enter()
     gather_facts().require_testbed()
     from harness.bench.bench import run_bench
-    from harness.doctor.cache import warm_cache
+    from harness.doctor.cache import ensure_warm
 
-    figures = run_bench(output=output, json=as_json, quick=quick, prepare=warm_cache)
+    def prepare() -> None:
+        ensure_warm(lambda text: click.echo(text, err=True))
+
+    figures = run_bench(output=output, json=as_json, quick=quick, prepare=prepare)
     if as_json:
         _print_json(figures)
     return 0

@@ -35,7 +35,10 @@ from harness.bench.table import bench_table
 from harness.dataplane.jit import source_digest
 from harness.errors import UsageError
 from harness.experiment.experiment import new_run_id
+from harness.experiment.processes import LOAD_MODULES
 from harness.measure.host import read_host
+from harness.provision.connections.local import LocalConnection
+from harness.provision.connections.template import Template
 from harness.provision.interrupt import interruptible
 from harness.provision.scratch import scratch_directory
 from harness.record.manifest import collect_manifest
@@ -76,8 +79,8 @@ def run_bench(
 
     tell("bench: compiled code")
     prepare()
-    with interruptible(), scratch_directory("bench") as scratch:
-        report = _Bench(QUICK if quick else FULL, scratch, tell).measure()
+    with interruptible(), scratch_directory("bench") as scratch, Template(LOAD_MODULES) as load:
+        report = _Bench(QUICK if quick else FULL, scratch, tell, load).measure()
     data = report.model_dump(mode="json", by_alias=True)
     if output is not None:
         write_json(output, data)
@@ -90,10 +93,11 @@ def run_bench(
 class _Bench:
     """The measurements in their order; `figures` grows as they are made."""
 
-    def __init__(self, scope: Scope, scratch: Path, tell: Callable[[str], None]) -> None:
-        self._scope, self._scratch, self._tell = scope, scratch, tell
+    def __init__(self, scope: Scope, scratch: Path, tell: Callable[[str], None], load: Template) -> None:
+        """load: what both ends of the load are forked from, anew for every trial; instances start as ever."""
+        self._scope, self._scratch, self._tell, self._load = scope, scratch, tell, load
         self._run_id = new_run_id()
-        self._testbed = Testbed(bench_topology(self._run_id))
+        self._testbed = Testbed(bench_topology(self._run_id), connection=LocalConnection(load))
         self._profile = bench_profile(dataplane={"verify": False})
         self._figures: dict[str, Figure] = {}
         self._notes = list(NOTES)
@@ -118,6 +122,7 @@ class _Bench:
         finally:
             self._testbed.teardown()
         self._figures["testbed_teardown_s"] = figure([time.monotonic() - began], "s", "lower")
+        self._load.close()  # it would share the memory of the instances
         self._instances()
         self._compute()
         self._state_stream()

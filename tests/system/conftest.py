@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from harness.doctor.cache import warm_cache
+from harness.doctor.cache import ensure_warm
 from harness.provision import kernel, messages
 from harness.provision.capabilities import held_capabilities, missing_privileges
 from harness.provision.connections.local import LocalConnection
@@ -207,7 +207,7 @@ def phases_of(directory: Path) -> list[str]:
 @pytest.fixture(scope="session")
 def warm() -> None:
     """Compiled code in the cache, so that no test waits for the compiler in the middle of a run."""
-    warm_cache()
+    ensure_warm(print)
 
 
 @pytest.fixture(scope="module")
