@@ -22,7 +22,7 @@ from harness.experiment.command import CommandRun, require_programs
 from harness.experiment.command_summary import summarise_command
 from harness.experiment.faults import needs_small_disk
 from harness.experiment.latency_generator import GENERATOR_MODULE
-from harness.experiment.placed import placed_topology, require_one_piece
+from harness.experiment.placed import WHY_NOT_CALIBRATED, placed_topology, require_one_piece
 from harness.experiment.points import has_summary_point, run_points, series_of, summary_point
 from harness.experiment.processes import INSTANCE_MODULE, LOAD_MODULES
 from harness.experiment.run import Run
@@ -103,7 +103,7 @@ def run_experiment(
 
 
 def _not_here(_testbed: Testbed, _profile: Profile, _tell: Callable[[str], None]) -> LinkCalibration:
-    return not_calibrated("nodes are on several hosts, its probes on one")
+    return not_calibrated(WHY_NOT_CALIBRATED)
 
 
 def _hosts(profile: Profile, options: RunOptions, console: Console) -> AbstractContextManager[Spread | None]:
@@ -123,11 +123,13 @@ def run_quietly(
     options: RunOptions,
     template: Template | None = None,
     calibrate: Calibrate | None = None,
+    spread: Spread | None = None,
 ) -> ExperimentResult:
     """As `run_experiment`, for a caller with runs of its own to show: everything for people goes to `experiment.log` in
-    the directory, and signals are the caller's (see `interruptible`). template: from `process_template`.
+    the directory, and signals are the caller's (see `interruptible`). template: from `process_template`; spread: the
+    hosts of the profile's nodes, where they are not all here.
     """
-    return Experiment(profile, plan, options, None, template, calibrate).carry_out()
+    return Experiment(profile, plan, options, None, template, calibrate, spread).carry_out()
 
 
 def process_template() -> Template:
@@ -151,7 +153,8 @@ class Experiment:
     ) -> None:
         if profile.placement.hosts and spread is None:
             raise UsageError(
-                "placement: nodes on several hosts are for `harness run`; leave it out (--set placement.NODE=localhost)"
+                "placement: nodes on several hosts are for `harness run` and `harness sweep`; leave it out (--set "
+                "placement.NODE=localhost)"
             )
         self._calibrate, self._links = calibrate, not_calibrated("")
         self._profile, self._plan, self._options = profile, plan, options

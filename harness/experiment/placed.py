@@ -18,12 +18,18 @@ if TYPE_CHECKING:
     from harness.remote.spread import Spread
 
 ETHERNET_BYTES = 14
+WHY_NOT_CALIBRATED = "nodes are on several hosts, its probes on one"
+
+
+def require_root() -> None:
+    """MachineError where this process cannot have nodes on other hosts, however its profile is."""
+    if os.geteuid() != 0 or unprivileged.is_rootless():
+        raise MachineError("placement: nodes on other hosts need root here: namespaces of a user have no way to them")
 
 
 def require_one_piece(options: RunOptions) -> None:
-    """MachineError or UsageError where this command cannot have nodes on other hosts, however its profile is."""
-    if os.geteuid() != 0 or unprivileged.is_rootless():
-        raise MachineError("placement: nodes on other hosts need root here: namespaces of a user have no way to them")
+    """MachineError or UsageError where this command cannot have nodes on other hosts."""
+    require_root()
     if options.keep:
         raise UsageError("--keep: nodes on other hosts end with the command; leave out --keep or the placement")
 

@@ -14,6 +14,7 @@ from harness.profile.derived import mean_frame_bytes
 from harness.record.sweep import SweepManifest, read_manifest
 from harness.sweep.load import SweepFile
 from harness.sweep.matrix import Cell, nominal_cells, scale_cells
+from harness.sweep.placed import require_here
 from harness.sweep.scale import factor_for
 from harness.sweep.store import sweep_digest
 
@@ -87,6 +88,7 @@ def _auto(
     if resume is not None:
         recorded = read_manifest(resume)
         return recorded.scale, recorded.scale_reason
+    require_here(nominal, "scale auto")
     profiles = [cell.nominal for cell in nominal]
     measured, origin = rates(sorted({mean_frame_bytes(profile) for profile in profiles}))
     factor, reason = factor_for(profiles, measured)

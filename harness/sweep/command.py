@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.errors import MachineError, UsageError
+from harness.experiment.placed import WHY_NOT_CALIBRATED
 from harness.options import Recorded
 from harness.provision.facts import Facts, gather_facts
 from harness.provision.interrupt import interruptible
@@ -31,6 +32,7 @@ from harness.sweep.engine import Session, SweepResult, runs_of
 from harness.sweep.load import load_sweep
 from harness.sweep.matrix import Cell
 from harness.sweep.order import SweepRun
+from harness.sweep.placed import connected_hosts, placed_cells, require_here
 from harness.sweep.progress import duration_text, overhead_text, seconds_left, verdict_counts, windows_s
 from harness.sweep.store import create_sweep, open_sweep
 from harness.units import format_rate
@@ -69,7 +71,7 @@ EXTRA = "pip install 'slim-harness[hosts]'"
     type=click.Path(path_type=Path, dir_okay=False),
     default="hosts.toml",
     show_default=True,
-    help="File of the hosts.",
+    help="File of the hosts, of --hosts or of the profiles' placement.",
 )
 @click.option("--scheduler", metavar="URL", help="Run on the workers of this Dask scheduler, tcp://address:port.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document to standard output.")
@@ -122,6 +124,8 @@ def sweep(
     with delivering(None if dry_run else target, tell) as recorded, interruptible():
         calibrated = not no_calibration
         asked = asked_sweep(loaded, factor, resume=resume, calibrated=calibrated, rates=rates)
+        if elsewhere is not None:
+            require_here(asked.cells, "--hosts" if host_names else "--scheduler")
         if dry_run:
             _print_plan(asked, resume, as_json)
             return 0
@@ -131,7 +135,7 @@ def sweep(
             file, session.sweep, scale, overrides, _elsewhere_words(host_names, inventory, scheduler)
         )
         try:
-            result = _carry_out(session, calibrated, tell, recorded, elsewhere)
+            result = _carry_out(session, calibrated, tell, recorded, elsewhere, inventory)
         except KeyboardInterrupt:
             tell(f"interrupted; resume with: {again}")
             if as_json:
@@ -228,6 +232,7 @@ def _carry_out(
     tell: Callable[[str], None],
     recorded: Recorded | None,
     elsewhere: Elsewhere | None,
+    inventory: Path,
 ) -> SweepResult:
     session.begin()
     left = session.agenda.left()
@@ -248,9 +253,9 @@ def _carry_out(
 
     _require_machine(tell)
     links = _calibrate(session, calibrated, tell)
-    tell(f"{left} runs to be made, about {duration_text(session.seconds_left())}")
-    with process_template() as template:
-        session.run = run_function(session.manifest.name, sys.argv, template, recorded, links)
+    with connected_hosts(session.cells, inventory, tell) as spread_of, process_template() as template:
+        tell(f"{left} runs to be made, about {duration_text(session.seconds_left())}")
+        session.run = run_function(session.manifest.name, sys.argv, template, recorded, links, spread_of=spread_of)
         return session.carry_out()
 
 
@@ -259,9 +264,12 @@ def _calibrate(session: Session, calibrated: bool, tell: Callable[[str], None]) 
     from harness.calibrate.for_runs import calibrate_and_keep
     from harness.sweep.calibration import calibrate_cells, note_skipped
 
+    if elsewhere := placed_cells(session.cells):
+        tell(f"links of {len(elsewhere)} cells not calibrated: {WHY_NOT_CALIBRATED}")
+    here = [cell for cell in session.cells if cell not in elsewhere]
     if calibrated:
         measure = lambda profile: calibrate_and_keep(profile, lambda _: None)[1]  # noqa: E731
-        return calibrate_cells(session.sweep, session.cells, measure, tell)
+        return calibrate_cells(session.sweep, here, measure, tell)
     note_skipped(session.sweep)
     tell("links not calibrated (--no-calibration): that they are what the profile says is not known")
     return {}

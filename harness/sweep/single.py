@@ -10,12 +10,14 @@ import tomli_w
 
 from harness.experiment.calibration import Calibrate
 from harness.experiment.experiment import run_quietly
+from harness.experiment.placed import WHY_NOT_CALIBRATED
 from harness.options import Recorded, RunOptions
 from harness.provision.connections.template import Template
 from harness.record.calibration import LinkCalibration, not_calibrated
 from harness.sweep.engine import RunFunction
 from harness.sweep.matrix import Cell, plan_of
 from harness.sweep.order import SweepRun
+from harness.sweep.placed import SpreadOf
 
 
 def run_function(
@@ -25,12 +27,13 @@ def run_function(
     recorded: Recorded | None = None,
     links: Mapping[str, LinkCalibration] | None = None,
     calibrate: Calibrate | None = None,
+    spread_of: SpreadOf = lambda _profile: None,
 ) -> RunFunction:
     """A RunFunction that carries runs out in this process; what it provisions goes to a log in the run's directory.
 
     template: what the processes of the runs are forked from, which spares each most of a second of loading;
     recorded: as in RunOptions; links: what the sweep measured of each cell's, by its digest; calibrate: what is asked
-    of a run's own links instead.
+    of a run's own links instead; spread_of: the hosts of a cell's nodes.
     """
     taken_s = time.monotonic()
 
@@ -48,8 +51,10 @@ def run_function(
             profile_text=text + tomli_w.dumps(cell.profile.document()),
             recorded=recorded,
         )
-        asked = calibrate or (lambda _testbed, _profile, _tell: known(cell.digest))
-        result = run_quietly(cell.profile, plan_of(cell, run), options, template, asked)
+        spread = spread_of(cell.profile)
+        own = known(cell.digest) if spread is None else not_calibrated(WHY_NOT_CALIBRATED)
+        asked = calibrate or (lambda _testbed, _profile, _tell: own)
+        result = run_quietly(cell.profile, plan_of(cell, run), options, template, asked, spread)
         return result.path / str(result.summary["runs"][0]["folder"])
 
     return carry_out

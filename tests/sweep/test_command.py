@@ -40,6 +40,14 @@ def test_dry_run_for_people(capsys):
         (["--scale", "auto", "--bench", SMOKE], "not a report of 'harness bench --output'"),
         (["--hosts", "a", "--scheduler", "tcp://127.0.0.1:9"], "either hosts of the inventory or somebody's scheduler"),
         (["--hosts", "a"], "hosts.toml: No such file"),
+        (
+            ["--scale", "auto", "--set", 'placement.source="alpha"'],
+            "scale auto: not for cell load.rate=10M, whose source is on host 'alpha' (placement.source)",
+        ),
+        (
+            ["--scheduler", "tcp://127.0.0.1:9", "--set", 'placement.source="alpha"'],
+            "--scheduler: not for cell load.rate=10M, whose source is on host 'alpha' (placement.source)",
+        ),
         (["--set", "sweep.repetition=2"], "sweep.repetition: unknown key; did you mean repetitions?"),
     ],
 )

@@ -15,7 +15,7 @@ import pytest
 from harness.errors import MachineError
 from harness.provision.connections.local import LocalConnection
 from harness.testbed.topology import NODES
-from tests.system.conftest import Cli
+from tests.system.conftest import SMOKE, Cli
 from tests.system.placed import (  # noqa: F401
     AHEAD_S,
     arguments,
@@ -166,6 +166,44 @@ def test_a_program_that_a_host_has_not_is_one_line(cli: Cli, hosts: SshHosts) ->
     (said,) = {line.strip() for line in result.output.splitlines() if "no-such-program" in line}
     assert "does not start (No such file or directory)" in said
     assert "Traceback" not in result.output
+
+
+SWEEP = f"""
+[sweep]
+name = "placed"
+profile = "{SMOKE}"
+modes = ["statelet"]
+control_repetitions = 0
+retries = 0
+[matrix]
+"load.rate" = ["4M", "5M"]
+[set]
+"load.flows" = 16
+"timing.warm_up" = "300ms"
+"timing.window" = "2s"
+"timing.migrate_at" = "300ms"
+"timing.load_until" = "600ms"
+"placement.source" = "alpha"
+"placement.destination" = "beta"
+"""
+
+
+def test_the_runs_of_a_sweep_have_their_nodes_on_hosts_that_are_connected_once(
+    cli: Cli, hosts: SshHosts, tmp_path: Path
+) -> None:
+    file, connections = tmp_path / "placed.toml", accepted(hosts, "alpha")
+    file.write_text(SWEEP)
+    command = ("sweep", file, "--inventory", hosts.inventory(), "--results", cli.results, "--json")
+    done = cli(*command, prefix=hosts.prefix)
+    assert done.returncode in (0, 1), done.stderr  # a busy machine may make a run FAILED
+    document = json.loads(done.stdout)
+    assert (document["complete"], len(document["runs"])) == (True, 2)
+    assert "links of 2 cells not calibrated: nodes are on several hosts" in done.stderr
+    assert accepted(hosts, "alpha") == connections + 1
+    for entry in document["runs"]:
+        summary = json.loads((Path(document["path"]) / entry["folder"] / "summary.json").read_text())
+        assert set(summary["other_hosts"]) == {"alpha", "beta"}
+        assert summary["migration"]["outcome"] == "completed"
 
 
 @pytest.mark.parametrize(
