@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import numpy as np
 
-from harness.dataplane import engine_state as es
+from harness.experiment.any_summary import host_load, of_any_run
 from harness.experiment.collect import counter_pairs, hop_counters, read_report
-from harness.experiment.fault_summary import fault_doubts, fault_failures, fault_part
+from harness.experiment.evidence import gather_evidence
+from harness.experiment.fault_summary import fault_doubts, fault_failures
 from harness.experiment.impairment_summary import (
     contends,
-    described_links,
     expected_base_rtt,
-    impairment_summaries,
     judged_run_delays,
     link_evidence,
 )
 from harness.experiment.link_bounds import comparable_pairs, link_bounds
-from harness.experiment.migration import CONTROL, migration_summary, statelet_counters
-from harness.experiment.processes import trace_path
+from harness.experiment.migration import CONTROL
 from harness.experiment.run_record import RunRecord
-from harness.experiment.sampling import port_word
-from harness.experiment.verification import compare_with_reference
-from harness.measure.host import HostLoad, load_between, together
-from harness.measure.invariants import CounterPair, Invariant, StateletCounters, check_invariants
+from harness.measure.invariants import CounterPair, Invariant, check_invariants
 from harness.measure.ledger import Ledger, attribute
 from harness.measure.metrics import Window, longest_gap, traffic_metrics
 from harness.measure.packets import PacketRecords, load_packet_records
@@ -39,14 +34,9 @@ from harness.record.rundir import Folder
 from harness.record.summary import (
     CalibrationSummary,
     GeneratorSummary,
-    HostSummary,
-    InvariantSummary,
     LedgerSummary,
     LoadSummary,
     MigrationSummary,
-    OtherHostSummary,
-    PortDepths,
-    ProcessSummary,
     RunSummary,
     TrafficSummary,
     ValiditySummary,
@@ -75,7 +65,7 @@ def summarise(
     total = traffic_metrics(packets, late_ns=timing.late_ns, interval_ns=timing.interval_ns)
     pairs = comparable_pairs(links, counter_pairs(record.before, record.after, loadgen, echoserver, record.restless))
     invariants = _invariants(profile, record, folder, packets, ledger, pairs)
-    host = together([load_between(read[0], read[-1]) for read in (record.host, *record.other_hosts.values())])
+    host = host_load(record)
     calibration = _calibration(profile, packets, record.window_start_ns, backend)
     outcome = record.outcome
     validity = decide_validity(
@@ -101,12 +91,7 @@ def summarise(
         )
     )
     summary = RunSummary(
-        run_id=run_id,
-        profile=profile.name,
-        mode=record.run.mode,
-        repetition=record.run.repetition + 1,
-        started_utc=datetime.fromtimestamp(record.started_wall_ns / 1e9, UTC).isoformat(),
-        validity=ValiditySummary.model_validate(validity),
+        **of_any_run(profile, record, run_id, validity, invariants, host, _downtime_ns(record.outcome, packets)),
         load=LoadSummary(
             offered_bps=plan.offered_bps,
             frame_bytes=plan.frame_bytes,
@@ -116,19 +101,9 @@ def summarise(
         window=TrafficSummary.model_validate(asdict(measured)),
         total=TrafficSummary.model_validate(asdict(total)),
         ledger=LedgerSummary.model_validate(ledger),
-        invariants=tuple(InvariantSummary.model_validate(invariant) for invariant in invariants),
-        migration=migration_part(record, _downtime_ns(record.outcome, packets)),
         generator=_generator(loadgen, echoserver),
         calibration=calibration,
-        host=host_part(host),
-        links=described_links(profile),
-        impairments=impairment_summaries(record.impairments, record.window_start_ns),
         capture=loadgen.get("capture"),
-        faults=fault_part(record),
-        other_hosts={
-            name: OtherHostSummary(nodes=nodes, clock_offset_ns=at.offset_ns, clock_error_bound_ns=at.error_bound_ns)
-            for name, (nodes, at) in record.clocks.items()
-        },
     )
     return summary, packets
 
@@ -154,48 +129,6 @@ def _invariants(
     )
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What a run left for its promises, whatever was sent."""
-
-    comparison: Mapping[str, Any]
-    migrated: bool
-    statelets: StateletCounters | None
-    before_activation_packets: int | None
-    after_drain_packets: int
-
-
-def gather_evidence(profile: Profile, record: RunRecord, folder: Folder) -> Evidence:
-    """Compare the state with the reference's and read the counters of the instances."""
-    outcome = record.outcome
-    moved = record.owner == names.DESTINATION
-    owners = names.INSTANCES if moved else (names.SOURCE,)
-    comparison = compare_with_reference(
-        profile,
-        [record.traces.get(node, trace_path(folder.path, node)) for node in owners],
-        record.state,
-        record.doubts,
-        table_seed=record.table_seed,
-        last_records=record.state_records,
-        reference=record.reference,
-    )
-    if comparison is None:
-        comparison = {"equal": None, "difference": "dataplane.verify is off"}
-    source, destination = record.pages[names.SOURCE], record.pages.get(names.DESTINATION)
-    before_activation = None
-    if destination is not None:
-        activated_ns, first_ns = int(destination[es.ACTIVATED_NS_AT]), int(destination[es.FIRST_FORWARDED_NS_AT])
-        before_activation = int(first_ns != 0 and (activated_ns == 0 or first_ns < activated_ns))
-    announced = int(source[es.STATELETS_AT])
-    return Evidence(
-        comparison=comparison,
-        migrated=moved,
-        statelets=None if outcome is None else statelet_counters(outcome, announced),
-        before_activation_packets=before_activation,
-        after_drain_packets=sum(port_word(source, port, es.AFTER_DRAIN) for port in (0, 1)),
-    )
-
-
 def _calibration(profile: Profile, packets: PacketRecords, window_start_ns: int, backend: str) -> CalibrationSummary:
     """Median RTT of the warm-up, when nothing but the load is there, against what the links should add up to."""
     expected_ns = expected_base_rtt(profile, backend)[0]
@@ -204,21 +137,6 @@ def _calibration(profile: Profile, packets: PacketRecords, window_start_ns: int,
         return CalibrationSummary(base_rtt_expected_ns=expected_ns, latency_backend=backend)
     median_ns = int(np.median(packets.received_ns[chosen] - packets.intended_ns[chosen]))
     return CalibrationSummary(base_rtt_median_ns=median_ns, base_rtt_expected_ns=expected_ns, latency_backend=backend)
-
-
-def migration_part(record: RunRecord, downtime_ns: int | None) -> MigrationSummary:
-    """The migration, with the depths of the queues that the instances' pages keep."""
-    destination = record.pages.get(names.DESTINATION)
-    depths = PortDepths()
-    if destination is not None:
-        depths = PortDepths(
-            interior=port_word(destination, 0, es.PKT_Q_DEPTH_MAX),
-            exterior=port_word(destination, 1, es.PKT_Q_DEPTH_MAX),
-        )
-    st_q_out = int(record.pages[names.SOURCE][es.ST_Q_DEPTH_MAX_AT])
-    return migration_summary(
-        record.outcome, depths, st_q_out, downtime_ns, record.encryption, record.refused_connections
-    )
 
 
 def _downtime_ns(outcome: MigrationOutcome | None, packets: PacketRecords) -> int | None:
@@ -238,16 +156,6 @@ def _generator(loadgen: Mapping[str, Any], echoserver: Mapping[str, Any]) -> Gen
         send_lateness_max_ns=lateness.get("maximum"),
         loadgen_kernel_dropped_packets=loadgen["kernel_dropped_packets"],
         echoserver_kernel_dropped_packets=echoserver["kernel_dropped_packets"],
-    )
-
-
-def host_part(host: HostLoad) -> HostSummary:
-    """The machine over the run."""
-    return HostSummary(
-        wall_ns=host.wall_ns,
-        steal_fraction=host.steal_fraction,
-        idle_fraction=host.idle_fraction,
-        processes={name: ProcessSummary(**asdict(load)) for name, load in host.processes.items()},
     )
 
 

@@ -5,14 +5,13 @@ machine are judged as in every run.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
+from harness.experiment.any_summary import host_load, of_any_run
 from harness.experiment.collect import instance_pairs
-from harness.experiment.fault_summary import fault_doubts, fault_failures, fault_part
-from harness.experiment.impairment_summary import described_links, impairment_summaries, judged_run_delays
+from harness.experiment.evidence import gather_evidence
+from harness.experiment.fault_summary import fault_doubts, fault_failures
+from harness.experiment.impairment_summary import judged_run_delays
 from harness.experiment.run_record import RunRecord
-from harness.experiment.summary import gather_evidence, host_part, migration_part
-from harness.measure.host import load_between
 from harness.measure.invariants import Invariant, check_migration, counters_exact, state_equals_reference
 from harness.measure.validity import RunConditions, decide_validity
 from harness.plan import Plan
@@ -21,10 +20,8 @@ from harness.record.rundir import Folder
 from harness.record.summary import (
     CalibrationSummary,
     CommandSummary,
-    InvariantSummary,
     LoadSummary,
     RunSummary,
-    ValiditySummary,
 )
 
 
@@ -41,7 +38,7 @@ def summarise_unseen(
 ) -> RunSummary:
     """failures, doubts: those of the run's own kind; what faults and impairments say comes on top."""
     outcome = record.outcome
-    host = load_between(record.host[0], record.host[-1])
+    host = host_load(record)
     validity = decide_validity(
         RunConditions(
             unsent_packets=None,
@@ -63,21 +60,10 @@ def summarise_unseen(
         )
     )
     return RunSummary(
-        run_id=run_id,
-        profile=profile.name,
-        mode=record.run.mode,
-        repetition=record.run.repetition + 1,
-        started_utc=datetime.fromtimestamp(record.started_wall_ns / 1e9, UTC).isoformat(),
-        validity=ValiditySummary.model_validate(validity),
+        **of_any_run(profile, record, run_id, validity, invariants, host),
         load=LoadSummary(offered_bps=plan.offered_bps, frame_bytes=plan.frame_bytes),
-        invariants=tuple(InvariantSummary.model_validate(invariant) for invariant in invariants),
-        migration=migration_part(record, None),
         calibration=CalibrationSummary(latency_backend=backend),
-        host=host_part(host),
-        links=described_links(profile),
-        impairments=impairment_summaries(record.impairments, record.window_start_ns),
         command=command,
-        faults=fault_part(record),
     )
 
 

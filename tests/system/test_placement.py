@@ -153,6 +153,7 @@ def test_programs_talk_between_hosts_while_the_nat_moves(cli: Cli, hosts: SshHos
     assert result.exit_code == 0, result.output
     summary = result.summary
     assert (summary["migration"]["outcome"], summary["command"]["exit_status"]) == ("completed", 0)
+    assert set(summary["other_hosts"]) == {"alpha", "beta", "gamma"}
     downloads = (result.folder / "logs" / "client.out").read_text().split()
     assert len(downloads) > 1
     assert set(downloads) == {hashlib.sha256(content).hexdigest()}
