@@ -47,7 +47,7 @@ Callback = Callable[[Event], None]
 
 
 class SeveralFailed(HarnessError):
-    """Tasks that went together failed; the exit code is theirs where they agree."""
+    """What went together failed in more than one place; the exit code is theirs where they agree."""
 
     def __init__(self, errors: Sequence[BaseException]) -> None:
         super().__init__("; ".join(str(error) or type(error).__name__ for error in errors))

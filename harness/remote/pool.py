@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from harness.errors import HarnessError
+from harness.provision.engine import SeveralFailed
 from harness.remote.hosts import Host, Hosts
 from harness.remote.session import RemoteHost
 
@@ -20,24 +21,25 @@ class RemoteHosts:
         self._open: dict[str, RemoteHost] = {}
 
     def open(self, names: Sequence[str]) -> None:
-        """Reach these hosts. UsageError for an unknown one; of several failures the first is raised, and none is then
-        open."""
+        """Reach these hosts. UsageError for an unknown one, SeveralFailed where more than one cannot be used; none is
+        open after an error."""
         chosen = [self._hosts[name] for name in names if name not in self._open]
         if not chosen:
             return
-        failures: list[HarnessError] = []
+        failures: dict[str, HarnessError] = {}
 
         def one(host: Host) -> None:
             try:
                 self._open[host.name] = RemoteHost.open(self._hosts, host)
             except HarnessError as error:
-                failures.append(error)
+                failures[host.name] = error
 
         try:
             with ThreadPoolExecutor(min(AT_ONCE, len(chosen)), thread_name_prefix="host") as executor:
                 list(executor.map(one, chosen))
-            if failures:
-                raise failures[0]
+            errors = [failures[host.name] for host in chosen if host.name in failures]
+            if errors:
+                raise errors[0] if len(errors) == 1 else SeveralFailed(errors)
         except BaseException:
             self.close()
             raise
