@@ -30,8 +30,8 @@ soak: $(VENV)/.installed
 # All of it, whatever fails: one report tells everything.
 test: $(VENV)/bin/tox
 	@status=0; \
-	$(VENV)/bin/tox run -e dev,lint,type,unit || status=1; \
-	$(VENV)/bin/tox run-parallel -e boundscheck,uml --parallel-no-spinner --parallel-live || status=1; \
+	$(VENV)/bin/tox run -e dev,lint,type,compile || status=1; \
+	$(VENV)/bin/tox run-parallel -e uml,beside,unit,boundscheck --parallel 2 --parallel-no-spinner --parallel-live || status=1; \
 	$(VENV)/bin/tox run -e system || status=1; \
 	exit $$status
 

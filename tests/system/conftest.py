@@ -30,11 +30,40 @@ COMMAND_S = 100.0
 START_S = 60.0
 END_S = 40.0
 
+BESIDE_OTHERS = frozenset(
+    {
+        "test_forward.py",
+        "test_full_disk.py",
+        "test_influx.py",
+        "test_kill.py",
+        "test_package_tasks.py",
+        "test_provision.py",
+        "test_provision_tasks.py",
+        "test_remote.py",
+        "test_rootless.py",
+        "test_sweep.py",
+        "test_sweep_hosts.py",
+        "test_tunnel.py",
+        "test_user_tasks.py",
+        "test_vei_process.py",
+    }
+)
+"""Modules in which nothing is said of times and losses on the links: they need no machine to themselves, and are marked
+`beside_others`. What is not named here is measured on a machine that does nothing else."""
+
 _CLONE_NEWNS = 0x00020000
 _MS_PRIVATE, _MS_REC = 1 << 18, 1 << 14
 _MNT_DETACH = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    assert all((here / name).is_file() for name in BESIDE_OTHERS), "a module that is not there"
+    for item in items:
+        if item.path.parent == here and item.path.name in BESIDE_OTHERS:
+            item.add_marker(pytest.mark.beside_others)
 
 
 def wait_until(reached: Callable[[], Any], what: str, deadline_s: float = END_S) -> Any:
