@@ -16,8 +16,8 @@ from loadgen.capture_generator import run_capture_generator
 from loadgen.capture_schedule import CaptureConfiguration, build_capture_schedule, figures
 from loadgen.capture_state import CapturePlan, make_flows, make_plan
 from loadgen.configuration import GeneratorConfiguration
-from loadgen.endpoint import begin, open_endpoint
-from loadgen.generator_records import Ended, write_records
+from loadgen.endpoint import begin, open_endpoint, unread_packets
+from loadgen.generator_records import Ended, missing_packets, write_records
 from loadgen.generator_state import Record, make_record, make_wire, make_words
 from loadgen.process import LineReader
 
@@ -65,11 +65,14 @@ def serve_capture(reader: LineReader, configuration: GeneratorConfiguration, cap
             words,
         )
         leave_dataplane_scheduling()
+        unread = unread_packets(endpoint.sock) if missing_packets(record) else 0
         dropped = read_statistics(endpoint.sock).dropped_packets
     described |= _unnumbered(plan, templates.payload_at, record)
     protocols = {"flow_protocol": schedule.flow_protocol.astype(np.uint8)}
     report = {"capture": {"path": str(capture.path), **described}}
-    write_records(configuration, plan, record, words, Ended(scheduling, dropped), arrays=protocols, report=report)
+    write_records(
+        configuration, plan, record, words, Ended(scheduling, dropped, unread), arrays=protocols, report=report
+    )
 
 
 def _unnumbered(plan: CapturePlan, payload_at: Any, record: Record) -> dict[str, int]:

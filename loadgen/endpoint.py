@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import socket
 import time
@@ -17,6 +18,11 @@ from loadgen.arp import resolve_gateway
 from loadgen.configuration import ProcessConfiguration
 from loadgen.control import START_NS, STOP
 from loadgen.process import CommandThread, LineReader, emit
+
+SILENCE_S = 0.1
+UNREAD_FOR_S = 2.0
+_LOOKED_AT_BYTES = 14
+_IPV4 = b"\x08\x00"
 
 
 class Endpoint(NamedTuple):
@@ -46,6 +52,20 @@ def open_endpoint(
             deadline_ns = time.monotonic_ns() + configuration.arp_deadline_ns
             gateway_mac = resolve_gateway(sock, mac, asking, answered, configuration.gateway, deadline_ns)
         yield Endpoint(sock, mac, gateway_mac)
+
+
+def unread_packets(sock: socket.socket, silence_s: float = SILENCE_S) -> int:
+    """Read what waits in the socket, and what comes before it has been silent for so long; returns how many of it were
+    IPv4. Nothing is known of them but that they came, and that nobody waited for them any more.
+    """
+    found, frame = 0, bytearray(_LOOKED_AT_BYTES)
+    ends_s = time.monotonic() + UNREAD_FOR_S
+    sock.settimeout(silence_s)
+    with contextlib.suppress(TimeoutError):
+        while time.monotonic() < ends_s:
+            length = sock.recv_into(frame)
+            found += length >= _LOOKED_AT_BYTES and frame[-2:] == _IPV4
+    return found
 
 
 def begin(

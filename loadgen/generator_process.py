@@ -12,10 +12,10 @@ from harness.dataplane.scheduling import leave_dataplane_scheduling
 from loadgen import status
 from loadgen.configuration import GeneratorConfiguration, parse_configuration
 from loadgen.control import REPEAT_ANNOUNCEMENTS
-from loadgen.endpoint import begin, open_endpoint
+from loadgen.endpoint import begin, open_endpoint, unread_packets
 from loadgen.flows import build_flows
 from loadgen.generator import run_generator
-from loadgen.generator_records import Ended, write_records
+from loadgen.generator_records import Ended, missing_packets, write_records
 from loadgen.generator_state import Plan, Record, make_record, make_wire, make_words
 from loadgen.payload import ANNOUNCES, CELL_SHIFT
 from loadgen.process import LineReader, run_process
@@ -71,9 +71,10 @@ def serve(reader: LineReader, first_line: bytes) -> None:
             words,
         )
         leave_dataplane_scheduling()
+        unread = unread_packets(endpoint.sock) if missing_packets(record) else 0
         kernel = read_statistics(endpoint.sock)
     cells = _cells(record) if workload.subscribers is not None else {}
-    ended = Ended(scheduling, kernel.dropped_packets)
+    ended = Ended(scheduling, kernel.dropped_packets, unread)
     write_records(configuration, plan, record, words, ended, arrays=cells)
 
 

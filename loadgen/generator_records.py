@@ -19,6 +19,16 @@ class Ended(NamedTuple):
 
     scheduling: str
     dropped_packets: int
+    unread_packets: int = 0
+    """Came when replies were missing and the wait for them was over."""
+
+
+def missing_packets(record: Record) -> int:
+    """Requests without a reply, and packets of the server's own that have not come."""
+    return int(
+        np.count_nonzero((record.sent_ns > 0) & (record.received_ns == 0))
+        + np.count_nonzero(record.server_received_ns == 0)
+    )
 
 
 def write_records(
@@ -37,7 +47,8 @@ def write_records(
         **counters_by_name(COUNTER_NAMES, words.counters),
         "intended_packets": int(plan.intended_ns.size),
         "unsent_packets": int(plan.intended_ns.size - np.count_nonzero(was_sent)),
-        "kernel_dropped_packets": ended.dropped_packets,
+        "unread_packets": ended.unread_packets,
+        "kernel_dropped_packets": ended.dropped_packets + ended.unread_packets,
         "send_lateness_ns": distribution_ns((record.sent_ns - plan.intended_ns)[was_sent]),
         "rtt_ns": distribution_ns((record.received_ns - plan.intended_ns)[record.received_ns > 0]),
         "start_ns": int(words.control[START_NS]),

@@ -74,7 +74,7 @@ def summarise(
             send_lateness_p99_ns=(loadgen["send_lateness_ns"] or {}).get("p99"),
             send_lateness_max_ns=(loadgen["send_lateness_ns"] or {}).get("maximum"),
             meter_burst_ns=profile.uplink.burst_ns,
-            loadgen_kernel_dropped_packets=loadgen["kernel_dropped_packets"],
+            loadgen_kernel_dropped_packets=loadgen["kernel_dropped_packets"] - loadgen.get("unread_packets", 0),
             echoserver_kernel_dropped_packets=echoserver["kernel_dropped_packets"],
             run_delay_fractions=judged_run_delays(profile, host),
             steal_fraction=host.steal_fraction,
@@ -87,7 +87,7 @@ def summarise(
             base_rtt_tolerance_ns=expected_base_rtt(profile, backend)[1],
             contends_on_purpose=contends(profile),
             failures=fault_failures(record, ledger),
-            doubts=(*fault_doubts(record), *record.impairments.doubts),
+            doubts=(*fault_doubts(record), *record.impairments.doubts, *_unread(loadgen)),
         )
     )
     summary = RunSummary(
@@ -145,6 +145,12 @@ def _downtime_ns(outcome: MigrationOutcome | None, packets: PacketRecords) -> in
         return None
     inside = (packets.intended_ns >= outcome.started_ns) & (packets.intended_ns < outcome.ended_ns + 1_000_000_000)
     return longest_gap(packets.intended_ns[inside], packets.delivered_ns[inside])[1]
+
+
+def _unread(loadgen: Mapping[str, Any]) -> tuple[str, ...]:
+    """Replies that came when nobody waited for them any more: neither delivered nor lost on their way."""
+    packets = loadgen.get("unread_packets", 0)
+    return (f"{packets} packets came too late to be read; raise timing.wait_for_replies",) if packets else ()
 
 
 def _generator(loadgen: Mapping[str, Any], echoserver: Mapping[str, Any]) -> GeneratorSummary:

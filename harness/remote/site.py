@@ -276,7 +276,8 @@ class RemoteSite:
 
     def _fetch(self, path: PurePosixPath, size: int, into: Path) -> None:
         into.parent.mkdir(exist_ok=True)
-        with into.open("wb") as file:
+        partial = into.with_name(f"{into.name}.partial")
+        with partial.open("wb") as file:
             while file.tell() < size:
                 answer = self._remote.call("fetch", FETCH_S, path=str(path), offset=file.tell())
                 try:
@@ -286,6 +287,7 @@ class RemoteSite:
                 if not content:
                     raise self._nonsense("fetch", f"{path} ended after {file.tell()} of {size} bytes")
                 file.write(content)
+        partial.replace(into)
 
     def _parsed(self, kind: type[Parsed], call: str, **arguments: Any) -> Parsed:
         return parsed(kind, self._remote.call(call, **arguments), f"host {self.title}: {call}")

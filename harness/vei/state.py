@@ -99,11 +99,13 @@ class InstanceState:
             description.name: _sorted(description, found)
             for description, found in zip(self.descriptions, parts, strict=True)
         }
+        partial = path.with_name(f"{path.name}.partial")  # half a state is none
         try:
-            with path.open("wb") as file:
+            with partial.open("wb") as file:
                 np.savez(file, **arrays)
+            partial.replace(path)
         except OSError as error:
-            path.unlink(missing_ok=True)  # half a state is none
+            partial.unlink(missing_ok=True)
             raise HarnessError(f"cannot write the state to {path}: {error.strerror}") from error
         return {name: int(array.shape[0]) for name, array in arrays.items()}
 

@@ -186,6 +186,7 @@ def test_the_calibration_is_of_the_warm_up(tmp_path: Path, make_profile: Profile
     ("report", "key", "value", "reason"),
     [
         ("loadgen", "unsent_packets", 2, "generator left packets unsent: 2 packets"),
+        ("loadgen", "unread_packets", 2, "2 packets came too late to be read; raise timing.wait_for_replies"),
         ("loadgen", "send_lateness_ns", None, "generator late, p99: not measured"),
         ("loadgen", "send_lateness_ns", {"p99": 6_000_000}, "generator late, p99: 6 ms, limit 5 ms"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,6 +96,20 @@ def test_the_state_is_written_sorted(tmp_path: Path) -> None:
         assert arrays["fixed"].tolist() == [[5, 6, 99]]
     with pytest.raises(HarnessError, match=r"cannot write the state to .*No such file"):
         state.write_frozen(tmp_path / "missing" / "state.npz")
+
+
+def test_half_a_state_never_has_the_name_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(file: Any, **_arrays: Any) -> None:
+        file.write(b"PK")
+        assert not (tmp_path / "state.npz").exists(), "killed now, it would be torn"
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", half)
+    state, tables = filled({9: (1, 2)})
+    freeze_all(tables)
+    with pytest.raises(HarnessError, match="No space left"):
+        state.write_frozen(tmp_path / "state.npz")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_descriptions_are_those_of_the_image() -> None:
