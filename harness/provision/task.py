@@ -59,8 +59,8 @@ class Task(ABC):
     `name` heads the output (consecutive tasks of one name appear under one heading), `node` is the column of the recap.
     `container` names the namespace that everything of this task lives in: when the same run made that namespace and is
     about to remove it, the task need not be undone by itself. Consecutive tasks with the same `together` are carried
-    out, and undone, side by side: one at a time of each `lane`. What a task does that
-    `stays` is not taken back by `undo`, and nobody is told that it was.
+    out, and undone, side by side: one at a time of each `lane`. What a task does that `stays` is not taken back by
+    `undo`, and nobody is told that it was.
     """
 
     name: str = "task"
